@@ -1,0 +1,47 @@
+"""Make ``import chainer`` work, quietly, on Python 3.10-3.13 with NumPy 2.
+
+Chainer 7.8.1 is from 2022. Import this module before ``chainer``, as every module of this
+project does; nothing else here knows how old Chainer is. Each patch below mends one thing that
+is missing, says why, and does nothing where it is not needed.
+"""
+
+import sys
+import types
+import warnings
+
+import numpy
+
+
+def _skip_environment_check():
+    """Replace Chainer's advice about optional packages by silence.
+
+    ``chainer._environment_check`` looks for outdated iDeep and CuPy packages. To do so it imports
+    ``numpy.distutils`` (gone from Python 3.12) and ``pkg_resources`` (gone from setuptools 81, slow
+    and deprecated before that), and it complains about every CuPy newer than 7.
+    """
+    name = "chainer._environment_check"
+    if "chainer" not in sys.modules and name not in sys.modules:
+        module = types.ModuleType(name, "Replaced by chainer_compat.")
+        module.check = lambda: None
+        sys.modules[name] = module
+
+
+def _restore_sctypes():
+    """Give NumPy 2 back ``numpy.sctypes``, which ``chainer.functions.as_strided`` reads.
+
+    NumPy 2.0 removed the table. Chainer looks up the signed integer and the floating types only.
+    """
+    if not hasattr(numpy, "sctypes"):
+        numpy.sctypes = {  # noqa: NPY201 - this is what puts it back
+            "int": [numpy.int8, numpy.int16, numpy.int32, numpy.int64],
+            "float": [numpy.float16, numpy.float32, numpy.float64],
+        }
+
+
+_skip_environment_check()
+_restore_sctypes()
+with warnings.catch_warnings():
+    # Where Chainer's files were not compiled at installation, compiling them now would show the
+    # user SyntaxWarnings about escape sequences in docstrings that are not theirs.
+    warnings.simplefilter("ignore")
+    import chainer  # noqa: F401 - imported so that it is there, patched, for everyone after us

@@ -1,0 +1,1 @@
+"""What plugs into a Chainer Trainer and Chainer does not ship."""

@@ -1,0 +1,49 @@
+"""Evaluation over windows: as Chainer's Evaluator, but not one step at a time."""
+
+import chainer_compat
+
+from chainer import no_backprop_mode
+from chainer.reporter import DictSummary, report_scope
+from chainer.training.extensions import Evaluator
+
+
+class WindowEvaluator(Evaluator):
+    """Reports the mean over every prediction of one pass through the iterator.
+
+    Chainer's Evaluator would call the model for each step, and weigh a short last window like a
+    full one.
+
+    Args:
+        iterator (ParallelSequentialIterator): made with ``repeat=False``.
+        target (chainer.Link): called as ``target(x, t)``, see :class:`bptt_updater.BPTTUpdater`.
+            Give a copy of the trained model, so that its state is not the training's.
+        window (int): steps in a window; affects speed and memory only.
+        device: where the windows go; a negative number is the CPU.
+        eval_hook: called with the evaluator before each evaluation; reset the state there.
+    """
+
+    def __init__(self, iterator, target, window=256, device=None, eval_hook=None):
+        super().__init__(iterator, target, device=device, eval_hook=eval_hook)
+        self.window = window
+
+    def evaluate(self):
+        """Run the model over the data; return the means by name."""
+        iterator = self.get_iterator("main")
+        target = self.get_target("main")
+        if self.eval_hook:
+            self.eval_hook(self)
+        iterator.reset()
+        summary = DictSummary()
+        for x, t in iter(lambda: self._next_window(iterator), None):
+            observation = {}
+            with report_scope(observation), no_backprop_mode():
+                target(x, t.ravel())
+            summary.add({name: (float(mean.array), x.size) for name, mean in observation.items()})
+        return summary.compute_mean()
+
+    def _next_window(self, iterator):
+        try:
+            window = iterator.next_window(self.window)
+        except StopIteration:
+            return None
+        return window if self.device is None else self.device.send(window)

@@ -1,0 +1,49 @@
+"""Dropout for sequences: masks that follow from the place in the training where they are used.
+
+A random generator would have to be saved in every snapshot, shared out among processes and
+matched between devices. These masks need none of that: whether a unit is dropped is a hash of the
+seed, the layer, the step since training began, the stream and the unit.
+"""
+
+import chainer_compat
+
+import numpy as np
+
+
+def dropout_mask(xp, ratio, shape, seed, layer, first_step):
+    """Mask of inverted dropout for a window, each element independent of all others.
+
+    N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
+    JMLR 15, 2014. A row ``(t, b)`` depends on the step ``first_step + t`` and not on where the
+    window begins, so reading step by step drops the same units.
+
+    Args:
+        xp: array module that the mask is for.
+        ratio (float): probability that an element is dropped, in [0, 1).
+        shape (tuple of int): ``(T, B, U)``.
+        seed, layer (int): which training, and which of its dropout layers; 32 bits count.
+        first_step (int): steps since training began, before this window.
+
+    Returns:
+        array: float32, 0 where dropped, else ``1 / (1 - ratio)``.
+    """
+    place = xp.zeros((), np.uint32)
+    n_steps, batch, n_units = shape
+    for first, count in ((seed, 1), (layer, 1), (first_step, n_steps), (0, batch), (0, n_units)):
+        coordinates = (xp.arange(count) + first % 2**32).astype(np.uint32)
+        place = _mix(place[..., None] ^ coordinates)
+    kept = place.reshape(shape) >= np.uint32(ratio * 2**32)
+    return kept * np.float32(1 / (1 - ratio))
+
+
+def _mix(x):
+    """Hash 32 bits to 32 bits so that any input bit changes each output bit half of the time.
+
+    The shifts and multipliers are those of ``lowbias32``, which C. Wellons found by search.
+    """
+    x = x ^ (x >> np.uint32(16))
+    x *= np.uint32(0x7FEB352D)
+    x ^= x >> np.uint32(15)
+    x *= np.uint32(0x846CA68B)
+    x ^= x >> np.uint32(16)
+    return x

@@ -1,0 +1,144 @@
+"""The recurrence of a whole window for Chainer's LSTM; see ``recurrence.py`` for the notation."""
+
+import chainer_compat
+
+from chainer.backend import get_array_module
+from chainer.utils import type_check
+
+from models.window_function import (
+    WindowFunction,
+    expect_bias,
+    expect_matrix,
+    expect_state,
+    expect_window,
+    rows,
+    state_gradient,
+)
+
+
+def lstm(x, c, h, upward, lateral):
+    """Chainer's LSTM over a window, the arithmetic of ``chainer.links.LSTM``.
+
+    ``a, i, f, o = upward(x_t) + lateral(h_{t-1})``, interleaved unit by unit as in
+    ``chainer.functions.lstm``; ``c_t = sigmoid(i) * tanh(a) + sigmoid(f) * c_{t-1}`` and
+    ``h_t = sigmoid(o) * tanh(c_t)``. S. Hochreiter and J. Schmidhuber, "Long short-term memory",
+    Neural Computation 9, 1997; the forget gate is that of Gers et al., 2000.
+
+    Args:
+        x (Variable): inputs, ``(T, B, in)``.
+        c, h (Variable or None): cell state and output before the window, ``(B, U)``; both or none.
+        upward, lateral (chainer.links.Linear): ``in`` to ``4U``, and ``U`` to ``4U`` without bias.
+
+    Returns:
+        tuple of Variable: outputs ``(T, B, U)``, cell state and last output ``(B, U)``.
+    """
+    inputs = (x, upward.W, upward.b, lateral.W)
+    return LSTM().apply(inputs if h is None else (*inputs, c, h))
+
+
+class LSTM(WindowFunction):
+    """:func:`lstm`.
+
+    Chainer interleaves the gates unit by unit; here the rows of the weights are brought into
+    blocks ``a, i, f, o`` once a window, so that each step works on contiguous blocks. Backward,
+    with ``s' = s * (1 - s)`` for the sigmoids and ``1 - tanh^2`` for the rest, from the last step
+    to the first::
+
+        g_h_t += g_gates_{t+1} @ lateral
+        g_c_t = g_c_{t+1} * f_{t+1} + g_h_t * o_t * (1 - tanh(c_t)^2)
+        g_a = g_c * i * (1 - a^2)        g_i = g_c * a * i'
+        g_f = g_c * c_{t-1} * f'         g_o = g_h * tanh(c) * o'
+
+    Every factor that does not hold ``g_h`` or ``g_c`` is computed for the whole window before.
+    """
+
+    def check_type_forward(self, in_types):
+        type_check.expect(in_types.size() >= 4)
+        x, W, b, R = in_types[:4]
+        expect_window(x)
+        expect_matrix(W, x, 4 * R.shape[1], x.shape[2])
+        expect_bias(b, W)
+        expect_matrix(R, x, 4 * R.shape[1], R.shape[1])
+        for state in in_types[4:]:
+            expect_state(state, x, R.shape[1])
+
+    def forward(self, inputs):
+        x, W, b, R, *c0_h0 = inputs
+        xp = get_array_module(x)
+        n_steps, batch, _ = x.shape
+        n_units = R.shape[1]
+        W, b, R = _gate_blocks(W), _gate_blocks(b), _gate_blocks(R)
+        gates = rows(x).dot(W.T)
+        gates += b
+        gates = gates.reshape(n_steps, batch, 4, n_units)
+        cs = xp.empty((n_steps + 1, batch, n_units), x.dtype)  # c_0 ... c_T
+        hs = xp.empty_like(cs)
+        cs[0], hs[0] = c0_h0 or (0, 0)
+        tanh_cs = xp.empty_like(cs[1:])
+        lateral = xp.empty((batch, 4 * n_units), x.dtype)
+        lateral_gates = lateral.reshape(gates[0].shape)
+        written = xp.empty_like(cs[0])
+        R_T = R.T
+        steps = zip(gates, cs, cs[1:], tanh_cs, hs, hs[1:], strict=False)
+        for gate, c, c_next, tanh_c, h, h_next in steps:
+            xp.dot(h, R_T, out=lateral)
+            gate += lateral_gates
+            sigmoids = gate[:, 1:]
+            sigmoids *= 0.5  # sigmoid(z) = tanh(z / 2) / 2 + 1/2: one tanh serves all four gates
+            xp.tanh(gate, out=gate)
+            sigmoids *= 0.5
+            sigmoids += 0.5
+            a, i, f, o = gate.swapaxes(0, 1)
+            xp.multiply(f, c, out=c_next)
+            xp.multiply(a, i, out=written)
+            c_next += written
+            xp.tanh(c_next, out=tanh_c)
+            xp.multiply(o, tanh_c, out=h_next)
+        self.saved = W, R, gates, cs, tanh_cs, hs
+        self.retain_inputs((0,))
+        self.has_state = bool(c0_h0)
+        return hs[1:], cs[-1].copy(), hs[-1].copy()
+
+    def backward_arrays(self, g_hs, g_c, g_h_last):
+        (x,) = self.input_arrays()
+        W, R, gates, cs, tanh_cs, hs = self.saved
+        xp = get_array_module(x)
+        n_steps, batch, _ = tanh_cs.shape
+        a, i, f, o = (gates[:, :, k] for k in range(4))
+        into_c = o * (1 - tanh_cs * tanh_cs)
+        factors = xp.empty_like(gates)
+        factors[:, :, 0] = i * (1 - a * a)
+        factors[:, :, 1] = a * (i - i * i)
+        factors[:, :, 2] = cs[:-1] * (f - f * f)
+        factors[:, :, 3] = tanh_cs * (o - o * o)
+        g_h = state_gradient(tanh_cs, g_hs, g_h_last)
+        g_c = xp.zeros_like(cs[0]) if g_c is None else g_c.copy()
+        g_gates = factors.reshape(n_steps, batch, -1)  # step by step, factors become gradients
+        lateral = xp.zeros_like(g_c)
+        steps = zip(g_h, into_c, f, factors, g_gates, strict=True)
+        for g_h_t, into_c_t, f_t, factors_t, g_gates_t in reversed(list(steps)):
+            g_h_t += lateral
+            into_c_t *= g_h_t
+            g_c += into_c_t
+            factors_t[:, :3] *= g_c[:, None]
+            factors_t[:, 3] *= g_h_t
+            g_c *= f_t
+            xp.dot(g_gates_t, R, out=lateral)
+        g_rows = rows(g_gates)
+        grads = (
+            g_rows.dot(W).reshape(x.shape),
+            _interleaved(g_rows.T.dot(rows(x))),
+            _interleaved(g_rows.sum(axis=0)),
+            _interleaved(g_rows.T.dot(rows(hs[:-1]))),
+        )
+        return (*grads, g_c, lateral) if self.has_state else grads
+
+
+def _gate_blocks(weight):
+    """Rows of an LSTM weight from ``a0 i0 f0 o0 a1 ...`` to ``a0 a1 ... i0 i1 ...``."""
+    return weight.reshape(-1, 4, *weight.shape[1:]).swapaxes(0, 1).reshape(weight.shape)
+
+
+def _interleaved(weight):
+    """The inverse of :func:`_gate_blocks`."""
+    return weight.reshape(4, -1, *weight.shape[1:]).swapaxes(0, 1).reshape(weight.shape)

@@ -1,0 +1,34 @@
+"""RNN: one Elman layer between an embedding and an output layer."""
+
+import chainer_compat
+
+import chainer.links as L
+from chainer import Chain
+
+from models.projections import embed, project
+from models.recurrence import elman
+from models.stateful import Stateful
+
+
+class RNN(Stateful, Chain):
+    """``h_t = tanh(l1(e_t) + r1(h_{t-1}))``, ``y_t = l2(h_t)``, where ``e_t`` embeds the id.
+
+    Args:
+        n_vocab (int): size of the vocabulary, ``V``.
+        n_units (int): units of the embedding and of the layer, ``U``.
+    """
+
+    def __init__(self, n_vocab, n_units):
+        super().__init__()
+        with self.init_scope():
+            self.embed = L.EmbedID(n_vocab, n_units)
+            self.l1 = L.Linear(n_units, n_units)
+            self.r1 = L.Linear(n_units, n_units)
+            self.l2 = L.Linear(n_units, n_vocab)
+        self.reset_state()
+
+    def forward(self, x):
+        """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
+        e = embed(x, self.embed.W)
+        h, self.h = elman(e, self.h, self.l1, self.r1)
+        return project(h, self.l2)

@@ -1,0 +1,42 @@
+"""RNN3: three layers that each read their input joined with a state beside the output."""
+
+import chainer_compat
+
+import chainer.functions as F
+import chainer.links as L
+from chainer import Chain
+
+from models.recurrence import concat_elman
+from models.stack import Stack
+from models.stateful import Stateful
+
+
+class ConcatBlock(Stateful, Chain):
+    """``[o_t ; s_t] = l([x_t ; h_{t-1}])``; output and next state are their activations."""
+
+    def __init__(self, n_units, n_recurrent, activation):
+        super().__init__()
+        self.activation = activation
+        with self.init_scope():
+            self.l = L.Linear(n_units + n_recurrent, n_units + n_recurrent)
+        self.reset_state()
+
+    def forward(self, x):
+        """Outputs ``(T, B, U)`` for a window of inputs ``(T, B, U)``."""
+        ys, self.h = concat_elman(x, self.h, self.l, self.activation)
+        return ys
+
+
+class RNN3(Stack):
+    """Three joining blocks between an embedding and an output layer.
+
+    Args:
+        n_vocab (int): size of the vocabulary, ``V``.
+        n_units (int): units of the embedding and of each block's output, ``U``.
+        activation: of the blocks, see :func:`models.recurrence.elman`.
+        n_recurrent (int or None): units of each block's state, ``U`` if None.
+    """
+
+    def __init__(self, n_vocab, n_units, activation=F.tanh, n_recurrent=None):
+        n_recurrent = n_units if n_recurrent is None else n_recurrent
+        super().__init__(n_vocab, n_units, lambda: ConcatBlock(n_units, n_recurrent, activation))

@@ -1,0 +1,79 @@
+"""RNNForLM: two LSTM layers with dropout, the language model of Chainer's PTB example."""
+
+import chainer_compat
+
+import chainer.functions as F
+import chainer.links as L
+import numpy as np
+from chainer import Chain, config
+
+from models.dropout import dropout_mask
+from models.lstm_recurrence import lstm
+from models.projections import embed, project
+from models.stateful import Stateful
+
+
+class LSTM(Stateful, L.LSTM):
+    """Chainer's LSTM layer, with its parameters and its state, reading a window at a time."""
+
+    state_names = ("c", "h")
+
+    def forward(self, x):
+        """Outputs ``(T, B, U)`` for a window of inputs ``(T, B, U)``."""
+        hs, self.c, self.h = lstm(x, self.c, self.h, self.upward, self.lateral)
+        return hs
+
+
+class RNNForLM(Chain):
+    """``y = l3(drop(l2(drop(l1(drop(e))))))``, where ``e`` embeds the ids and ``drop`` is dropout.
+
+    W. Zaremba et al., "Recurrent neural network regularization", 2014. Every parameter starts
+    uniform in [-0.1, 0.1]. Dropout acts in training only (``chainer.config.train``).
+
+    Args:
+        n_vocab (int): size of the vocabulary, ``V``.
+        n_units (int): units of the embedding and of each layer, ``U``.
+
+    Attributes:
+        seed (int): of the dropout masks; drawn from NumPy's global generator.
+        steps (int): steps of training read so far; with the seed it determines the next masks.
+    """
+
+    dropout_ratio = 0.5
+
+    def __init__(self, n_vocab, n_units):
+        super().__init__()
+        with self.init_scope():
+            self.embed = L.EmbedID(n_vocab, n_units)
+            self.l1 = LSTM(n_units, n_units)
+            self.l2 = LSTM(n_units, n_units)
+            self.l3 = L.Linear(n_units, n_vocab)
+        for param in self.params():
+            param.array[...] = np.random.uniform(-0.1, 0.1, param.shape)
+        self.seed = int(np.random.randint(2**31))
+        self.steps = 0
+
+    def reset_state(self):
+        """Forget everything read so far. The dropout masks go on; they are not memory."""
+        self.l1.reset_state()
+        self.l2.reset_state()
+
+    def forward(self, x):
+        """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
+        e = self._drop(embed(x, self.embed.W), layer=0)
+        h1 = self._drop(self.l1(e), layer=1)
+        h2 = self._drop(self.l2(h1), layer=2)
+        if config.train:
+            self.steps += len(e)
+        return project(h2, self.l3)
+
+    def _drop(self, h, layer):
+        if not config.train:
+            return h
+        mask = dropout_mask(self.xp, self.dropout_ratio, h.shape, self.seed, layer, self.steps)
+        return F.dropout(h, self.dropout_ratio, mask=mask.astype(h.dtype, copy=False))
+
+    def serialize_state(self, serializer):
+        """Save or restore what the next dropout masks follow from."""
+        self.seed = serializer("seed", self.seed)
+        self.steps = serializer("steps", self.steps)

@@ -1,0 +1,40 @@
+"""What RNN2 and RNN3 have in common: three recurrent blocks between embedding and output."""
+
+import chainer_compat
+
+import chainer.links as L
+from chainer import Chain
+
+from models.projections import embed, project
+
+
+class Stack(Chain):
+    """``y = l5(r3(r2(r1(e))))``, where ``e`` embeds the ids.
+
+    Args:
+        n_vocab (int): size of the vocabulary, ``V``.
+        n_units (int): units of the embedding and of each block's output, ``U``.
+        block: called once for each layer, gives a link that maps a window of inputs ``(T, B, U)``
+            to outputs of the same shape and has ``reset_state()``.
+    """
+
+    def __init__(self, n_vocab, n_units, block):
+        super().__init__()
+        with self.init_scope():
+            self.embed = L.EmbedID(n_vocab, n_units)
+            self.r1 = block()
+            self.r2 = block()
+            self.r3 = block()
+            self.l5 = L.Linear(n_units, n_vocab)
+
+    def reset_state(self):
+        """Forget everything read so far."""
+        for block in (self.r1, self.r2, self.r3):
+            block.reset_state()
+
+    def forward(self, x):
+        """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
+        h = embed(x, self.embed.W)
+        for block in (self.r1, self.r2, self.r3):
+            h = block(h)
+        return project(h, self.l5)

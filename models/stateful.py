@@ -1,0 +1,42 @@
+"""What recurrent layers share: a state that outlives the call, and can be saved."""
+
+import chainer_compat
+
+from chainer import Serializer, as_variable
+
+
+class Stateful:
+    """Mix-in for a link whose state is held in the attributes ``state_names``.
+
+    An attribute is a Variable, or None before the first call. The state is no parameter: model
+    files hold none, copies of a link go on from it independently, snapshots of a training keep it
+    through :meth:`serialize_state`.
+    """
+
+    state_names = ("h",)
+
+    def reset_state(self):
+        """Forget everything read so far."""
+        for name in self.state_names:
+            setattr(self, name, None)
+
+    def device_resident_accept(self, visitor):
+        """Take the state along when the link moves to another device."""
+        super().device_resident_accept(visitor)
+        for name in self.state_names:
+            state = getattr(self, name)
+            if state is not None:
+                visitor.visit_variable(state)
+
+    def serialize_state(self, serializer):
+        """Save or restore the state.
+
+        An absent state is written as an empty array: None would need pickle.
+        """
+        for name in self.state_names:
+            state = getattr(self, name)
+            if isinstance(serializer, Serializer):
+                serializer(name, self.xp.empty(0) if state is None else state.array)
+            else:
+                array = serializer(name, None)
+                setattr(self, name, as_variable(self.device.send(array)) if array.size else None)

@@ -1,0 +1,63 @@
+"""What the functions over a window share: first derivatives, type checks, shapes."""
+
+import chainer_compat
+
+from chainer import FunctionNode, Variable, config
+from chainer.backend import get_array_module
+from chainer.utils import type_check
+
+
+class WindowFunction(FunctionNode):
+    """A function node whose gradient is not itself differentiable.
+
+    Training needs first derivatives only, and a backward pass over plain arrays spares Chainer the
+    bookkeeping of one node for every product in it. Subclasses give ``backward_arrays``, which
+    takes the gradient of each output (an array, or None where there is none) and returns the
+    gradient of each input (an array, or None).
+    """
+
+    def backward(self, indexes, grad_outputs):
+        """Wrap ``backward_arrays`` as Chainer wants it."""
+        if config.enable_backprop:
+            raise RuntimeError(f"{self.label} can be differentiated once only")
+        grads = self.backward_arrays(*[None if g is None else g.array for g in grad_outputs])
+        return tuple([None if g is None else Variable(g) for g in grads])
+
+    def input_arrays(self):
+        """The retained inputs, as arrays."""
+        return [variable.array for variable in self.get_retained_inputs()]
+
+
+def rows(window):
+    """``(T, B, n)`` seen as ``(T * B, n)``: a row for each step and stream, in order of time."""
+    return window.reshape(-1, window.shape[2])
+
+
+def state_gradient(hs, g_hs, g_last):
+    """Gradient of the states ``hs`` as seen from outside the window, in an array of its own."""
+    g = get_array_module(hs).zeros_like(hs) if g_hs is None else g_hs.copy()
+    if g_last is not None:
+        g[-1] += g_last
+    return g
+
+
+def expect_window(x):
+    """Check the type of a window of vectors."""
+    type_check.expect(x.dtype.kind == "f", x.ndim == 3, x.shape[0] >= 1)
+
+
+def expect_matrix(W, x, n_out, n_in):
+    """Check the type of a weight that maps ``n_in`` to ``n_out`` units of the window ``x``."""
+    type_check.expect(W.dtype == x.dtype, W.ndim == 2, W.shape[0] == n_out, W.shape[1] == n_in)
+
+
+def expect_bias(b, W):
+    """Check the type of the bias beside the weight ``W``."""
+    type_check.expect(b.dtype == W.dtype, b.ndim == 1, b.shape[0] == W.shape[0])
+
+
+def expect_state(h, x, n_units):
+    """Check the type of a state of ``n_units``, one row for each stream of the window ``x``."""
+    type_check.expect(
+        h.dtype == x.dtype, h.ndim == 2, h.shape[0] == x.shape[1], h.shape[1] == n_units
+    )

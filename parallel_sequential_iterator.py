@@ -1,0 +1,125 @@
+"""Reads one long sequence at many places in parallel, a step or a window at a time."""
+
+import chainer_compat
+
+import numpy as np
+from chainer.dataset import Iterator
+
+
+class ParallelSequentialIterator(Iterator):
+    """Current and next token of ``batch_size`` streams over one sequence.
+
+    Stream ``b`` starts at token ``b * len(dataset) // batch_size`` and moves on one token a step,
+    wrapping round the end, so a network that carries its state from step to step sees every
+    stream in order. ``next()`` reads one step, as in Chainer's PTB example, which the method is
+    from; :meth:`next_window` reads many at once. The two can be mixed freely, because everything
+    the iterator knows follows from one number, :attr:`iteration`.
+
+    >>> iterator = ParallelSequentialIterator(np.array([5, 6, 7, 8], np.int32), batch_size=2)
+    >>> iterator.next()
+    [(np.int32(5), np.int32(7)), (np.int32(7), np.int32(8))]
+
+    Args:
+        dataset: one-dimensional sequence of integers, not empty: array, ``numpy.memmap`` or list.
+            Arrays are read in place, never copied whole.
+        batch_size (int): number of streams, at least 1.
+        repeat (bool): if false, iteration stops once every token has been visited.
+
+    Attributes:
+        iteration (int): steps read so far. This is not a count of parameter updates.
+
+    Raises:
+        ValueError: if ``dataset`` or ``batch_size`` is not as described.
+    """
+
+    def __init__(self, dataset, batch_size, repeat=True):
+        if len(dataset) == 0:
+            raise ValueError("dataset must hold at least one token, but is empty")
+        tokens = np.asarray(dataset)
+        if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+            raise ValueError(
+                "dataset must be a one-dimensional sequence of integers, "
+                f"not of shape {tokens.shape} and type {tokens.dtype}"
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.repeat = repeat
+        self.offsets = [b * len(tokens) // batch_size for b in range(batch_size)]
+        self._tokens = tokens
+        self.reset()
+
+    def reset(self):
+        """Back to the first step of the first sweep."""
+        self.iteration = 0
+
+    def __next__(self):
+        """The next step: a list of one pair (current token, next token) for each stream."""
+        current, following = self._read(1)
+        return list(zip(current, following, strict=True))
+
+    def next_window(self, length):
+        """The next ``length`` steps at once, equal to ``length`` calls of ``next()``.
+
+        Args:
+            length (int): number of steps, at least 1.
+
+        Returns:
+            tuple of numpy.ndarray: current tokens ``x`` and next tokens ``t``, both int32 of shape
+            ``(length, batch_size)``; ``x[s, b]`` is stream ``b`` at step ``s``. Without ``repeat``
+            the last window holds only the steps that are left.
+
+        Raises:
+            StopIteration: without ``repeat``, when no step is left.
+            ValueError: if ``length`` is below 1 or a token does not fit into int32.
+        """
+        if length < 1:
+            raise ValueError(f"length of a window must be at least 1, not {length}")
+        tokens = self._read(length)
+        window = tokens.astype(np.int32, copy=False)
+        if window is not tokens and not np.array_equal(window, tokens):
+            raise ValueError(f"dataset holds tokens that do not fit into int32: {tokens.max()}")
+        return window[:-1], window[1:]
+
+    def _read(self, length):
+        """Advance by ``length`` steps; give their tokens and one more row, the last targets."""
+        size = len(self._tokens)
+        if not self.repeat:
+            steps_left = -(-size // self.batch_size) - self.iteration
+            if steps_left <= 0:
+                raise StopIteration
+            length = min(length, steps_left)
+        steps = np.arange(length + 1)[:, np.newaxis] + self.iteration % size
+        self.iteration += length
+        return self._tokens[(steps + self.offsets) % size]
+
+    @property
+    def epoch(self):
+        """int: completed sweeps over the dataset."""
+        return self._sweeps(self.iteration)
+
+    @property
+    def is_new_epoch(self):
+        """bool: whether the last step completed a sweep."""
+        return self.iteration > 0 and self.epoch > self._sweeps(self.iteration - 1)
+
+    @property
+    def epoch_detail(self):
+        """float: sweeps over the dataset, the fraction of the current one included."""
+        return self.iteration * self.batch_size / len(self._tokens)
+
+    @property
+    def previous_epoch_detail(self):
+        """float or None: :attr:`epoch_detail` one step ago, None before the first step."""
+        if self.iteration == 0:
+            return None
+        return (self.iteration - 1) * self.batch_size / len(self._tokens)
+
+    def _sweeps(self, iteration):
+        return iteration * self.batch_size // len(self._tokens)
+
+    def serialize(self, serializer):
+        """Save or restore the position. ``epoch`` is written for readers of the file only."""
+        self.iteration = serializer("iteration", self.iteration)
+        serializer("epoch", self.epoch)

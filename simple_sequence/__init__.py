@@ -1,0 +1,1 @@
+"""The data: a sequence that can be predicted only by counting."""
