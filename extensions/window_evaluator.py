@@ -47,3 +47,11 @@ class WindowEvaluator(Evaluator):
         except StopIteration:
             return None
         return window if self.device is None else self.device.send(window)
+
+
+def window_length(bprop_len, batch_size, n_vocab):
+    """Steps in a window of an evaluation: as in training, or more while the logits stay small.
+
+    Long windows are quicker, but every window's logits are in memory at once.
+    """
+    return max(bprop_len, 2**18 // (batch_size * n_vocab))

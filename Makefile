@@ -1,0 +1,73 @@
+# Everything a newcomer types. The environment is made on first use, in .venv.
+
+VENV ?= .venv
+# The interpreter that .venv is made with. One that is there already is kept, unless PYTHON is given.
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(firstword $(wildcard $(VENV)/bin/python) python3)
+endif
+# pyenv puts a python3.13 on the PATH that runs only where 3.13 is its current version.
+PYENV = $(shell pyenv prefix $(patsubst python%,%,$(PYTHON)) 2>/dev/null)/bin/python
+RUNS = $(shell $(1) -c 'print(1)' 2>/dev/null)
+INTERPRETER := $(or $(if $(call RUNS,$(PYTHON)),$(PYTHON)),$(if $(call RUNS,$(PYENV)),$(PYENV)))
+VERSION := $(shell $(INTERPRETER) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
+ARGS ?=
+
+.PHONY: help train predict test lint test-all-pythons test-gpu clean interpreter
+.DELETE_ON_ERROR:
+
+help:  ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
+
+train: $(VENV)/main-$(VERSION)  ## train the network, with ARGS="-a rnn2" for other options
+	@$(VENV)/bin/python train_simple_sequence.py $(ARGS)
+
+predict: $(VENV)/main-$(VERSION)  ## let a trained network run free, with ARGS="-a rnn2" likewise
+	@$(VENV)/bin/python predict_simple_sequence.py $(ARGS)
+
+test: $(VENV)/dev-$(VERSION)  ## run all tests, with ARGS="-k iterator" only some
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev-$(VERSION)  ## check style and formatting
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+test-all-pythons:  ## run the tests on every interpreter of 3.10 to 3.13 that is found
+	@found=; missing=; \
+	for version in 3.10 3.11 3.12 3.13; do \
+	    run="$(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=python$$version"; \
+	    if $$run --silent interpreter 2>/dev/null; then \
+	        echo "== Python $$version"; \
+	        $$run test || exit 1; \
+	        found="$$found $$version"; \
+	    else \
+	        missing="$$missing $$version"; \
+	    fi; \
+	done; \
+	echo "Tests passed on:$${found:- none}. Not found:$${missing:- none}."
+
+test-gpu: $(VENV)/dev-$(VERSION)  ## run the tests that need a CUDA GPU, or say that there is none
+	$(VENV)/bin/python -m pytest -m gpu -rs $(ARGS)
+
+clean:  ## remove the environments and what running has left, but no results
+	rm -rf .venv .venv-3.* .pytest_cache .hypothesis .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+interpreter:
+	@test -n "$(INTERPRETER)" || { echo "$(PYTHON) is not there, or does not run" >&2; exit 1; }
+	@$(INTERPRETER) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "$(PYTHON) is Python $(VERSION), too old: 3.10 to 3.13 is needed, as in" \
+	        "PYTHON=python3.12 make train" >&2; exit 1; }
+
+# One stamp for each set of requirements and version of Python: made again only when those change.
+$(VENV)/main-$(VERSION): requirements-build.txt requirements.txt | interpreter
+	@test -e $@ || $(INTERPRETER) -m venv --clear $(VENV)
+	@echo "Installing what training needs into $(VENV) ..."
+	@$(PIP) -r requirements-build.txt
+	@$(PIP) --no-build-isolation -r requirements.txt
+	@touch $@
+
+$(VENV)/dev-$(VERSION): $(VENV)/main-$(VERSION) requirements-dev.txt
+	@echo "Installing what the tests need into $(VENV) ..."
+	@$(PIP) --no-build-isolation -r requirements-dev.txt
+	@touch $@

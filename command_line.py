@@ -1,0 +1,140 @@
+"""What the commands share: options that are checked, and errors that are one line."""
+
+import argparse
+import math
+import os
+import sys
+import traceback
+
+from safe_files import remove_temporary_files, write_file
+
+
+class CommandError(Exception):
+    """Something happened that ends the command; its text is what the user reads."""
+
+    exit_code = 1
+
+
+class UsageError(CommandError):
+    """Something was typed that cannot be done."""
+
+    exit_code = 2
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An ``argparse.ArgumentParser`` whose errors are one line, without the usage before it."""
+
+    def __init__(self, description):
+        super().__init__(
+            description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+
+    def error(self, message):
+        """Say what is wrong in one line on stderr and exit with code 2."""
+        self.exit(UsageError.exit_code, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def whole_number(at_least, at_most=2**31 - 1):
+    """An argparse type: an integer within bounds."""
+
+    def parse(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not at_least <= value <= at_most:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number from {at_least} to {at_most}"
+            )
+        return value
+
+    return parse
+
+
+def positive_number(text):
+    """An argparse type: a finite number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def run_command(main, argv=None):
+    """Run ``main(argv)``; turn what goes wrong into one line on stderr and an exit code.
+
+    With ``--debug`` among the arguments the traceback is printed before that line.
+
+    Returns:
+        int: the exit code.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        return main(argv) or 0
+    except CommandError as error:
+        message, code = str(error), error.exit_code
+    except KeyboardInterrupt:
+        message, code = "interrupted", 130
+    except MemoryError:
+        message, code = "not enough memory for these sizes", 1
+    except BrokenPipeError:
+        # Nobody reads stdout any more; without this, flushing it at exit would fail once again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        message, code = "standard output was closed", 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        message, code = f"{place}{error.strerror or error}", 1
+    except Exception as error:
+        message, code = f"unexpected {type(error).__name__}: {error} (--debug tells more)", 1
+    if "--debug" in argv:
+        traceback.print_exc()
+    program = os.path.basename(sys.argv[0])
+    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def prepare_folder(path):
+    """Make the output folder, see that it can be written, clear away what a crash has left there.
+
+    Raises:
+        UsageError: if that cannot be done.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        write_file(os.path.join(path, "writable"), lambda file: None)
+        os.remove(os.path.join(path, "writable"))
+        remove_temporary_files(path)
+    except OSError as error:
+        raise UsageError(
+            f"argument -o/--out: {path} cannot be written ({error.strerror}); "
+            "expected a folder, or a path where one can be made"
+        ) from error
+
+
+def check_gpu(number):
+    """Make sure that the CUDA device of this number can be used.
+
+    Raises:
+        UsageError: if CuPy, the driver or that device is missing; the text says how to get it.
+    """
+    try:
+        import cupy
+    except ImportError:
+        raise UsageError(
+            f"argument -g/--gpu: {number} needs CuPy, which is not installed: "
+            "pip install -r requirements-gpu.txt, or -1 for the CPU"
+        ) from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise UsageError(
+            f"argument -g/--gpu: {number} needs a CUDA driver and device, none was found "
+            f"({error}); -1 is the CPU"
+        ) from None
+    if number >= count:
+        raise UsageError(
+            f"argument -g/--gpu: there is no CUDA device {number}; "
+            f"choose from 0 to {count - 1}, or -1 for the CPU"
+        )

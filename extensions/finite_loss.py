@@ -1,0 +1,28 @@
+"""Stops a training as soon as its loss is NaN or infinite."""
+
+import math
+
+import chainer_compat
+
+from chainer.training import PRIORITY_EDITOR
+
+from command_line import CommandError
+
+
+def finite_loss(trainer):
+    """Raise CommandError, naming iteration and last good snapshot, if the loss is not finite.
+
+    Chainer's FailOnNonNumber looks at the parameters, which turn bad one update later, and knows
+    of no snapshot.
+    """
+    loss = float(trainer.observation["main/loss"].array)
+    if not math.isfinite(loss):
+        advice = trainer.get_extension("snapshot").advice()
+        raise CommandError(
+            f"the loss is {loss} at iteration {trainer.updater.iteration}; {advice}; "
+            "a smaller --lr or --gradclip may help"
+        )
+
+
+finite_loss.trigger = 1, "iteration"
+finite_loss.priority = PRIORITY_EDITOR

@@ -1,0 +1,35 @@
+"""The log as a file that is whole at any moment."""
+
+import json
+import os
+
+import chainer_compat
+
+from chainer.training import extensions
+
+from safe_files import write_file
+
+
+class LogReport(extensions.LogReport):
+    """Chainer's LogReport, but a crash leaves the log of the epoch before, not half a file."""
+
+    default_name = "LogReport"
+
+    def __init__(self):
+        super().__init__(log_name=None)
+
+    def initialize(self, trainer):
+        """Write the log that a snapshot has brought along."""
+        if self.log:
+            self._write(trainer)
+
+    def __call__(self, trainer):
+        """Accumulate the observation; at the end of an epoch, add its means to the log."""
+        n_entries = len(self.log)
+        super().__call__(trainer)
+        if len(self.log) > n_entries:
+            self._write(trainer)
+
+    def _write(self, trainer):
+        text = json.dumps(self.log, indent=4)
+        write_file(os.path.join(trainer.out, "log"), lambda file: file.write(text.encode()))

@@ -1,0 +1,89 @@
+"""Pictures of the log: one curve for training, one for validation, over the epochs."""
+
+import os
+import sys
+import time
+
+import chainer_compat
+
+from chainer.training import Extension
+
+from safe_files import write_file
+
+_SECONDS_BETWEEN = 5
+# Blue and orange of Okabe and Ito, told apart with any colour vision; in grey, by line and marker.
+_STYLES = [("#0072B2", "o", "-"), ("#E69F00", "s", "--")]
+
+
+class PlotLog(Extension):
+    """Draws values of the trainer's LogReport when the training ends, and now and then before.
+
+    Chainer's PlotReport imports pyplot, accumulates for itself what LogReport has anyway, and
+    takes a good part of a short training to draw a picture each epoch that nobody looks at.
+
+    Args:
+        keys (dict): label of the curve by name of the value in the log.
+        label (str): what the vertical axis shows.
+        file_name (str): the picture, in the trainer's output folder.
+    """
+
+    trigger = 1, "epoch"
+    priority = -200  # after the snapshot: should drawing fail, that is saved
+
+    def __init__(self, keys, label, file_name):
+        self.keys = keys
+        self.label = label
+        self.file_name = file_name
+        self.name = file_name
+        self._trainer = None
+        self._drawn = 0  # entries of the log in the last picture
+        self._drawn_at = 0.0
+
+    def initialize(self, trainer):
+        """Remember the trainer for the end, and when it began."""
+        self._trainer = trainer
+        self._drawn_at = time.monotonic()
+
+    def __call__(self, trainer):
+        """Draw, unless that was done a moment ago."""
+        if time.monotonic() - self._drawn_at >= _SECONDS_BETWEEN:
+            self._draw(trainer)
+
+    def finalize(self):
+        """Draw what the last picture does not show yet, also when the training was cut short."""
+        if self._trainer is not None:
+            self._draw(self._trainer)
+
+    def _draw(self, trainer):
+        log = trainer.get_extension("LogReport").log
+        if len(log) == self._drawn:
+            return
+        try:
+            figure = self._figure(log)
+            path = os.path.join(trainer.out, self.file_name)
+            write_file(path, lambda file: figure.savefig(file, format="png"))
+        except OSError as error:
+            # A picture can be drawn again from the log; no training is worth losing for it.
+            print(f"warning: {error.filename}: {error.strerror}", file=sys.stderr)
+        self._drawn = len(log)
+        self._drawn_at = time.monotonic()
+
+    def _figure(self, log):
+        # Imported here because it takes as long as some trainings, and without pyplot, which would
+        # look for a screen.
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
+
+        figure = Figure(figsize=(6.4, 4), dpi=120, layout="constrained")
+        axes = figure.add_subplot()
+        for (key, label), (color, marker, line) in zip(self.keys.items(), _STYLES, strict=False):
+            points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
+            if points:
+                style = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
+                axes.plot(*zip(*points, strict=True), label=label, **style)
+        axes.set_xlabel("epoch (sweeps over the training data)")
+        axes.set_ylabel(self.label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+        return figure

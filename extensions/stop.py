@@ -1,0 +1,48 @@
+"""When a training ends: after its epochs, or when it is asked to."""
+
+import contextlib
+import signal
+
+
+class Stop:
+    """Trainer's stop trigger: true after ``n_epochs`` sweeps, or once a signal has arrived.
+
+    Chainer's IntervalTrigger would train a finished run that is resumed for as long again.
+
+    Args:
+        n_epochs (int): sweeps over the training data.
+
+    Attributes:
+        signal (int or None): number of the signal that arrived.
+    """
+
+    def __init__(self, n_epochs):
+        self.n_epochs = n_epochs
+        self.signal = None
+
+    def __call__(self, trainer):
+        """Whether the trainer is to stop before its next update."""
+        return self.signal is not None or trainer.updater.epoch >= self.n_epochs
+
+    def get_training_length(self):
+        """For progress bars: how long the training is, and in which unit."""
+        return self.n_epochs, "epoch"
+
+    @contextlib.contextmanager
+    def on_signals(self):
+        """Within this context SIGINT and SIGTERM stop the trainer after the update it is at.
+
+        A second signal ends the process at once.
+        """
+        numbers = signal.SIGINT, signal.SIGTERM
+        before = [signal.signal(number, self._arrived) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _arrived(self, number, frame):
+        self.signal = number
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

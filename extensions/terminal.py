@@ -1,0 +1,73 @@
+"""What a training shows while it runs: a table, and on a terminal a progress bar below it."""
+
+import datetime
+import sys
+import time
+
+import chainer_compat
+
+from chainer.training import Extension, extensions
+
+_SECONDS_BETWEEN = 0.1
+
+
+class _WithoutControlCharacters:
+    """Standard output for a file or a pipe: Chainer's erasing of the bar is not for them."""
+
+    def write(self, text):
+        return sys.stdout.write(text.replace("\033[J", ""))
+
+    def flush(self):
+        sys.stdout.flush()
+
+
+def print_report(entries):
+    """Chainer's PrintReport on standard output, free of control characters if that is a file."""
+    out = sys.stdout if sys.stdout.isatty() else _WithoutControlCharacters()
+    return extensions.PrintReport(entries, out=out)
+
+
+class ProgressBar(Extension):
+    """One line with epoch, iteration, tokens a second and the time left, for terminals.
+
+    Chainer's bar takes four lines and knows no tokens.
+    """
+
+    priority = -300
+
+    def __init__(self):
+        self._started = None
+        self._shown_at = 0.0
+
+    @staticmethod
+    def trigger(trainer):
+        """Every iteration. A trigger of Chainer's would leave its mark in snapshots."""
+        return True
+
+    def initialize(self, trainer):
+        """Remember where this run of the command began."""
+        self._started = time.monotonic(), trainer.updater.epoch_detail
+
+    def __call__(self, trainer):
+        """Draw the bar, if it was not drawn a moment ago."""
+        now = time.monotonic()
+        if now - self._shown_at < _SECONDS_BETWEEN:
+            return
+        self._shown_at = now
+        started_at, started_epoch = self._started
+        epoch = trainer.updater.epoch_detail
+        n_epochs, _ = trainer.stop_trigger.get_training_length()
+        epochs_per_second = (epoch - started_epoch) / (now - started_at)
+        tokens = epochs_per_second * len(trainer.updater.get_iterator("main").dataset)
+        left = datetime.timedelta(seconds=round(max(n_epochs - epoch, 0) / epochs_per_second))
+        filled = min(int(20 * epoch / n_epochs), 20)
+        sys.stdout.write(
+            f"\033[J[{'#' * filled}{'.' * (20 - filled)}] epoch {epoch:.2f} of {n_epochs}, "
+            f"iteration {trainer.updater.iteration}, {tokens:,.0f} tokens/s, {left} left\r"
+        )
+        sys.stdout.flush()
+
+    def finalize(self):
+        """Take the bar away."""
+        sys.stdout.write("\033[J")
+        sys.stdout.flush()

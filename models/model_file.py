@@ -1,0 +1,72 @@
+"""Model files: the parameters of a model by their Chainer paths, as the tutorial saves them."""
+
+import chainer_compat
+
+import numpy as np
+from chainer.serializers import DictionarySerializer, NpzDeserializer
+
+from models import ARCHS
+from safe_files import BadFile, read_arrays, write_arrays
+
+
+def parameter_shapes(arch, n_vocab, n_units):
+    """Shape of every parameter by its path, without building the model.
+
+    Sizes of a model are the vocabulary or multiples of the units. A tiny model, in which no
+    vocabulary is a multiple of the units, tells which.
+    """
+    random_state = np.random.get_state()
+    tiny = ARCHS[arch](n_vocab=3, n_units=5)
+    np.random.set_state(random_state)
+    return {
+        path.lstrip("/"): tuple(n_vocab if n == 3 else n // 5 * n_units for n in param.shape)
+        for path, param in tiny.namedparams()
+    }
+
+
+def save_model(path, model):
+    """Write the model's parameters; the file is there complete or not at all.
+
+    Raises:
+        OSError: if that fails.
+    """
+    serializer = DictionarySerializer()
+    serializer.save(model)
+    write_arrays(path, serializer.target)
+
+
+def load_model(path):
+    """Build the model that a file holds, its architecture and sizes read from the file.
+
+    Args:
+        path (str): written by :func:`save_model`, or by the tutorial's own code.
+
+    Returns:
+        tuple: name of the architecture, and the model, on the CPU.
+
+    Raises:
+        BadFile: if the file is no whole model of one of the architectures.
+    """
+    arrays = read_arrays(path, sealed=False)
+    arch, n_vocab, n_units = _recognise(arrays)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise BadFile(f"holds parameters that are not finite ({name})")
+    model = ARCHS[arch](n_vocab, n_units)
+    NpzDeserializer(arrays).load(model)
+    return arch, model
+
+
+def _recognise(arrays):
+    embedding = arrays.get("embed/W")
+    if embedding is not None and embedding.ndim == 2 and embedding.size:
+        n_vocab, n_units = embedding.shape
+        shapes = {name: array.shape for name, array in arrays.items()}
+        for arch in ARCHS:
+            if shapes == parameter_shapes(arch, n_vocab, n_units):
+                if any(array.dtype.kind != "f" for array in arrays.values()):
+                    raise BadFile("holds parameters that are no floating-point numbers")
+                return arch, n_vocab, n_units
+    if "snapshot" in arrays:
+        raise BadFile("is a snapshot, not a model")
+    raise BadFile(f"holds no model of the architectures {', '.join(ARCHS)}")

@@ -1,0 +1,193 @@
+"""Files that are whole or not there, and arrays that are what was written or refused.
+
+Writing: beside the name, flushed to the disk, then renamed, so that a name never stands for half a
+file. Arrays go into NumPy's npz format, which any ``numpy.load`` reads, sealed by a SHA-256 of all
+other bytes in the archive's comment. Reading: nothing is unpickled, nothing is allocated on the
+word of a damaged or hostile file.
+"""
+
+import contextlib
+import hashlib
+import math
+import os
+import struct
+import zipfile
+
+import numpy as np
+
+_SEAL = b"sha256:"
+_DIGEST_LENGTH = 64  # hexadecimal digits
+_MAX_RATIO = 32  # of size in memory to size on disk; trained parameters hardly compress
+
+
+class BadFile(Exception):
+    """A file that cannot be used; the text says why, as the end of a sentence about the file."""
+
+
+def write_file(path, write):
+    """Make a file appear under its name only when complete.
+
+    Args:
+        path (str): the file; one of that name is replaced.
+        write: called with a binary file open for reading and writing.
+
+    Raises:
+        OSError: if that fails; then a file of that name is as it was.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w+b") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        if isinstance(error, OSError):
+            error.filename = path  # the name that the user knows
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder):
+    """Make the renaming itself durable, on systems where a folder can be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder or ".", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_temporary_files(folder):
+    """Remove what a run that was killed while writing has left in ``folder``."""
+    for name in os.listdir(folder):
+        if name.startswith(".") and name.endswith(".tmp"):
+            with contextlib.suppress(OSError):
+                os.remove(os.path.join(folder, name))
+
+
+def write_arrays(path, arrays):
+    """Write a sealed npz file.
+
+    Args:
+        path (str): the file.
+        arrays (dict): arrays by name. None may hold objects.
+
+    Raises:
+        OSError: if that fails; then a file of that name is as it was.
+    """
+
+    def write(file):
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
+        # The comment's length is the last field of a zip file without a comment.
+        file.seek(-2, os.SEEK_END)
+        file.write(struct.pack("<H", len(_SEAL) + _DIGEST_LENGTH) + _SEAL)
+        file.write(_digest(file, file.tell()))
+
+    write_file(path, write)
+
+
+def _digest(file, length):
+    """SHA-256 of the first ``length`` bytes, in hexadecimal; leaves the file at ``length``."""
+    sha = hashlib.sha256()
+    file.seek(0)
+    while length > 0 and (block := file.read(min(length, 1 << 20))):
+        sha.update(block)
+        length -= len(block)
+    return sha.hexdigest().encode()
+
+
+def read_arrays(path, only=None, sealed=True, limit=None):
+    """Read an npz file without trusting it.
+
+    Args:
+        path (str): the file.
+        only (str or None): read the array of this name alone and leave the seal unchecked.
+        sealed (bool): refuse a file without a seal. Model files of other programs have none; then
+            the checksums of the zip format stand guard alone.
+        limit (int or None): most bytes of memory that the arrays may take.
+
+    Returns:
+        dict: arrays by name.
+
+    Raises:
+        BadFile: if the file is missing or damaged, holds objects, or would take too much memory.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if only is None:
+                _check_seal(file, sealed)
+            with zipfile.ZipFile(file) as archive:
+                return _read_archive(archive, min(_MAX_RATIO * size, limit or math.inf), only)
+    except BadFile:
+        raise
+    except FileNotFoundError:
+        raise BadFile("does not exist") from None
+    except IsADirectoryError:
+        raise BadFile("is a folder") from None
+    except PermissionError:
+        raise BadFile("may not be read") from None
+    except Exception as error:
+        # On damaged input the readers of zip and npy raise almost anything.
+        raise BadFile("is damaged or of another format") from error
+
+
+def _check_seal(file, required):
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        raise BadFile("is empty")
+    length = size - _DIGEST_LENGTH
+    file.seek(max(length - len(_SEAL), 0))
+    if file.read(len(_SEAL)) != _SEAL:
+        if required:
+            raise BadFile("is damaged or of another format: it has no checksum")
+        return
+    digest = file.read()
+    if _digest(file, length) != digest:
+        raise BadFile("is damaged: its checksum does not match")
+
+
+def _read_archive(archive, limit, only):
+    members = archive.infolist()
+    if sum(member.file_size for member in members) > limit:
+        raise BadFile(f"would unpack to more than the {limit:,} bytes that it may hold")
+    names = [member.filename.removesuffix(".npy") for member in members]
+    if len(set(names)) < len(names):
+        raise BadFile("holds an array twice")
+    arrays = {}
+    for name, member in zip(names, members, strict=True):
+        if only is None or name == only:
+            with archive.open(member) as file:
+                arrays[name] = _read_array(file, member.file_size, name)
+    return arrays
+
+
+def _read_array(file, size, name):
+    """One array in npy format, its type and size checked before memory is taken for it."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise BadFile(f"holds {name} in an unknown version of the npy format")
+    if dtype.hasobject:
+        raise BadFile(f"holds objects ({name}), which are never loaded")
+    count = 1
+    for length in shape:
+        count *= length
+    n_bytes = count * dtype.itemsize
+    if min(shape, default=0) < 0 or n_bytes != size - file.tell():
+        raise BadFile(f"is damaged: {name} does not have the size that it says")
+    flat = (
+        np.frombuffer(bytearray(file.read(n_bytes)), dtype, count) if count else np.empty(0, dtype)
+    )
+    file.read(1)  # at the end, the zip format's own checksum is verified
+    return flat.reshape(shape, order="F" if fortran_order else "C")

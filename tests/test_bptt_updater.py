@@ -1,0 +1,660 @@
+import gc
+import json
+import tracemalloc
+
+import chainer_compat
+
+import chainer
+import chainer.functions as F
+import chainer.links as L
+import numpy as np
+import pytest
+from chainer import optimizers
+from chainer.dataset import Iterator
+from chainer.serializers import load_npz, save_npz
+from chainer.training import StandardUpdater, Trainer, extensions
+
+from bptt_updater import BPTTUpdater
+from models import ARCHS, RNN, RNNForLM
+from parallel_sequential_iterator import ParallelSequentialIterator
+
+V, U, B, T = 6, 5, 3, 4
+TOKENS = np.random.RandomState(7).randint(V, size=50).astype(np.int32)
+
+
+class StepRNN(chainer.Chain):
+    """The tutorial's RNN of stock parts, one step at a time; the names of its parts are RNN's."""
+
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.embed = L.EmbedID(V, U)
+            self.l1 = L.Linear(U, U)
+            self.r1 = L.Linear(U, U)
+            self.l2 = L.Linear(U, V)
+        self.h = None
+
+    def forward(self, x):
+        before = self.l1(self.embed(x))
+        if self.h is not None:
+            before += self.r1(self.h)
+        self.h = F.tanh(before)
+        return self.l2(self.h)
+
+
+class Biases(chainer.Chain):
+    """A model without memory, in which nothing is ours: the logits are the same for every id."""
+
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.b = chainer.Parameter(np.zeros((1, V), np.float32))
+
+    def forward(self, x):
+        return F.broadcast_to(self.b, (x.size, V))
+
+
+class TutorialsUpdater(StandardUpdater):
+    """The tutorial's updater as its text describes it, gradients cleared before each update."""
+
+    def __init__(self, train_iter, optimizer, bprop_len, device):
+        super().__init__(train_iter, optimizer, device=device)
+        self.bprop_len = bprop_len
+
+    def update_core(self):
+        optimizer = self.get_optimizer("main")
+        loss = 0
+        for _ in range(self.bprop_len):
+            x, t = self.converter(self.get_iterator("main").next(), self.device)
+            loss += optimizer.target(chainer.Variable(x), chainer.Variable(t))
+        optimizer.target.cleargrads()
+        loss.backward()
+        loss.unchain_backward()
+        optimizer.update()
+
+
+class StepsOnly(Iterator):
+    """An iterator with ``next()`` and not one attribute more."""
+
+    def __init__(self, steps):
+        self._steps = iter(steps)
+
+    def __next__(self):
+        return next(self._steps)
+
+
+class StepsAndEpochs(StepsOnly):
+    """As Chainer's own iterators: steps and epochs, but no windows."""
+
+    epoch = property(lambda self: self._steps.epoch)
+    epoch_detail = property(lambda self: self._steps.epoch_detail)
+    previous_epoch_detail = property(lambda self: self._steps.previous_epoch_detail)
+    is_new_epoch = property(lambda self: self._steps.is_new_epoch)
+
+
+def iterator(batch_size=B, repeat=True, tokens=TOKENS):
+    return ParallelSequentialIterator(tokens, batch_size, repeat)
+
+
+def classifier(predictor, seed=0):
+    """A classifier whose parameters depend on the seed and on nothing else."""
+    random = np.random.RandomState(seed)
+    for _, param in sorted(predictor.namedparams()):
+        param.array[...] = random.uniform(-0.8, 0.8, param.shape)
+    return L.Classifier(predictor)
+
+
+def bptt_updater(model, optimizer=None, train_iter=None, bprop_len=T, device=-1):
+    optimizer = (optimizer or optimizers.SGD(0.05)).setup(model)
+    return BPTTUpdater(train_iter or iterator(), optimizer, bprop_len, device)
+
+
+def standing_still(model, **options):
+    """An updater that computes gradients and leaves the parameters as they are."""
+    return bptt_updater(model, optimizers.SGD(0), **options)
+
+
+def run(updater, n_updates):
+    for _ in range(n_updates):
+        updater.update()
+
+
+def params(model):
+    return {name: param.array.copy() for name, param in model.namedparams()}
+
+
+def grads(model):
+    return {name: param.grad.copy() for name, param in model.namedparams()}
+
+
+def assert_close(arrays, expected, tolerance=1e-5):
+    assert arrays.keys() == expected.keys()
+    for name, array in arrays.items():
+        np.testing.assert_allclose(array, expected[name], 0, tolerance, err_msg=name)
+
+
+def assert_same(arrays, expected):
+    assert arrays.keys() == expected.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, expected[name], err_msg=name)
+
+
+def step_losses(model, steps):
+    """The loss of each step, computed one by one."""
+    losses = []
+    for step in steps:
+        x, t = (np.array(ids, np.int32) for ids in zip(*step, strict=True))
+        losses.append(F.softmax_cross_entropy(model(x), t))
+    return losses
+
+
+def steps(n, first=0):
+    """Steps ``first`` to ``first + n`` of the tokens, as ``next()`` gives them."""
+    starts = [stream * len(TOKENS) // B for stream in range(B)]
+    tokens = np.tile(TOKENS, 10)
+    places = [[start + step for start in starts] for step in range(first, first + n)]
+    return [[(tokens[place], tokens[place + 1]) for place in step] for step in places]
+
+
+def train_step_by_step(optimizer, n_updates):
+    """What training must amount to: a loop over Chainer's own functions, one step at a time."""
+    model = classifier(StepRNN())
+    optimizer.setup(model)
+    for update in range(n_updates):
+        loss = sum(step_losses(model.predictor, steps(T, first=update * T)))
+        model.cleargrads()
+        loss.backward()
+        loss.unchain_backward()
+        optimizer.update()
+    return model
+
+
+class TestTraining:
+    @pytest.mark.parametrize(
+        "optimizer",
+        [lambda: optimizers.SGD(0.05), lambda: optimizers.Adam(0.005)],
+        ids=["sgd", "adam"],
+    )
+    def test_equals_training_step_by_step(self, optimizer):
+        model = classifier(RNN(V, U))
+        run(bptt_updater(model, optimizer()), 15)
+        assert_close(params(model), params(train_step_by_step(optimizer(), 15)))
+
+    def test_moves_every_parameter(self):
+        model = classifier(RNN(V, U))
+        before = params(model)
+        run(bptt_updater(model), 2)
+        assert all(np.any(array != before[name]) for name, array in params(model).items())
+
+    @pytest.mark.parametrize("arch", ARCHS)
+    def test_equals_the_tutorials_updater_on_our_models(self, arch):
+        ours, tutorials = (classifier(ARCHS[arch](V, U)) for _ in range(2))
+        if arch == "lstm":
+            tutorials.predictor.seed = ours.predictor.seed  # dropout is on
+        run(bptt_updater(ours), 8)
+        optimizer = optimizers.SGD(0.05).setup(tutorials)
+        run(TutorialsUpdater(iterator(), optimizer, T, -1), 8)
+        assert_close(params(ours), params(tutorials))
+
+    @pytest.mark.parametrize("device", [None, -1, "@numpy"])
+    def test_device(self, device):
+        model, expected = (classifier(RNN(V, U)) for _ in range(2))
+        run(bptt_updater(model, device=device), 3)
+        run(bptt_updater(expected), 3)
+        assert_same(params(model), params(expected))
+
+    def test_device_is_the_cpu_unless_told(self):
+        model = classifier(RNN(V, U))
+        BPTTUpdater(iterator(), optimizers.SGD().setup(model), T).update()
+        assert model.xp is np
+
+    def test_windows_need_not_divide_the_data(self):
+        model, tutorials = (classifier(RNN(V, U)) for _ in range(2))
+        run(bptt_updater(model, bprop_len=37), 4)
+        optimizer = optimizers.SGD(0.05).setup(tutorials)
+        run(TutorialsUpdater(iterator(), optimizer, 37, -1), 4)
+        assert_close(params(model), params(tutorials))
+
+    def test_hooks_of_the_optimizer_see_the_gradients_of_the_window(self):
+        seen = []
+        model = classifier(RNN(V, U))
+        updater = bptt_updater(model)
+        updater.get_optimizer("main").add_hook(
+            lambda optimizer: seen.append(grads(optimizer.target)), name="look"
+        )
+        updater.update()
+        assert_same(seen[0], grads(model))
+
+    def test_counts_its_updates(self):
+        updater = bptt_updater(classifier(RNN(V, U)))
+        run(updater, 3)
+        assert updater.iteration == 3
+
+    def test_reads_one_window_an_update(self):
+        updater = bptt_updater(classifier(RNN(V, U)))
+        run(updater, 3)
+        assert updater.get_iterator("main").iteration == 3 * T
+
+
+class TestLoss:
+    @pytest.mark.parametrize("bprop_len", [1, 2, 5])
+    def test_gradient_is_that_of_the_sum_over_the_steps(self, bprop_len):
+        """The tokens are all the same, so every step of a window has the same gradient."""
+        model = L.Classifier(Biases())
+        train_iter = iterator(tokens=np.full(50, 2, np.int32))
+        standing_still(model, train_iter=train_iter, bprop_len=bprop_len).update()
+        of_one_step = np.full(V, 1 / V)
+        of_one_step[2] -= 1
+        np.testing.assert_allclose(
+            model.predictor.b.grad[0], bprop_len * of_one_step, rtol=1e-5, atol=1e-6
+        )
+
+    @pytest.mark.parametrize("batch_size", [1, 2, 7])
+    def test_gradient_is_that_of_the_mean_over_the_batch(self, batch_size):
+        model = L.Classifier(Biases())
+        train_iter = iterator(batch_size, tokens=np.full(50, 2, np.int32))
+        standing_still(model, train_iter=train_iter, bprop_len=1).update()
+        np.testing.assert_allclose(model.predictor.b.grad[0, 2], 1 / V - 1, rtol=1e-5)
+
+    def test_gradients_of_the_update_before_are_cleared(self):
+        model, expected = (classifier(RNN(V, U)) for _ in range(2))
+        for param in model.params():
+            param.grad = np.full_like(param.array, 1000)
+        standing_still(model).update()
+        standing_still(expected).update()
+        assert_same(grads(model), grads(expected))
+
+    def test_targets_stand_in_order_of_time(self):
+        seen = []
+
+        def target(x, t):
+            seen.append((x, t))
+            return model(x, t)
+
+        model = classifier(RNN(V, U))
+        updater = bptt_updater(model)
+        updater.get_optimizer("main").target = LinkAround(model, target)
+        updater.update()
+        ((x, t),) = seen
+        expected = [[list(ids) for ids in zip(*step, strict=True)] for step in steps(T)]
+        assert x.tolist() == [ids for ids, _ in expected]
+        assert t.tolist() == [target for _, targets in expected for target in targets]
+
+    def test_ids_are_int32(self):
+        seen = []
+
+        def target(x, t):
+            seen.extend([x.dtype, t.dtype])
+            return model(x, t)
+
+        model = classifier(RNN(V, U))
+        updater = bptt_updater(model, train_iter=iterator(tokens=TOKENS.astype(np.int64)))
+        updater.get_optimizer("main").target = LinkAround(model, target)
+        updater.update()
+        assert seen == [np.int32, np.int32]
+
+
+class LinkAround(chainer.Chain):
+    """Calls a function instead of the link that it holds."""
+
+    def __init__(self, link, function):
+        super().__init__()
+        self.function = function
+        with self.init_scope():
+            self.link = link
+
+    def forward(self, x, t):
+        return self.function(x, t)
+
+
+class TestState:
+    def test_carries_over_from_window_to_window(self):
+        model = classifier(RNN(V, U))
+        run(standing_still(model), 3)
+        expected = classifier(StepRNN()).predictor
+        step_losses(expected, steps(3 * T))
+        np.testing.assert_allclose(model.predictor.h.array, expected.h.array, atol=1e-6)
+
+    def test_of_the_window_before_is_a_constant_to_the_gradient(self):
+        model = classifier(RNN(V, U))
+        run(standing_still(model), 2)
+        expected = classifier(StepRNN())
+        with chainer.no_backprop_mode():
+            step_losses(expected.predictor, steps(T))
+        expected.predictor.h = chainer.Variable(expected.predictor.h.array)
+        expected.cleargrads()
+        sum(step_losses(expected.predictor, steps(T, first=T))).backward()
+        assert_close(grads(model), grads(expected))
+
+    @pytest.mark.parametrize("arch", ARCHS)
+    def test_has_no_past_after_an_update(self, arch):
+        model = classifier(ARCHS[arch](V, U))
+        run(bptt_updater(model), 2)
+        states = [getattr(link, name, None) for link in model.links() for name in ("c", "h")]
+        states = [state for state in states if state is not None]
+        assert states and all(state.creator is None for state in states)
+
+    def test_reset_between_updates_is_respected(self):
+        model, expected = (classifier(RNN(V, U)) for _ in range(2))
+        updater = standing_still(model)
+        updater.update()
+        model.predictor.reset_state()
+        updater.update()
+        train_iter = iterator()
+        train_iter.next_window(T)
+        standing_still(expected, train_iter=train_iter).update()
+        assert_same(grads(model), grads(expected))
+
+
+class TestKeptGraph:
+    """``DumpGraph`` asks Chainer to keep the graph behind a report until it has drawn it."""
+
+    @pytest.fixture(autouse=True)
+    def keep_graph(self):
+        with chainer.using_config("keep_graph_on_report", True):
+            yield
+
+    def test_is_there_after_the_update(self):
+        model = classifier(RNN(V, U))
+        bptt_updater(model).update()
+        assert model.loss.creator is not None
+
+    def test_is_cut_by_the_next_update(self):
+        model = classifier(RNN(V, U))
+        updater = bptt_updater(model)
+        updater.update()
+        first_loss, first_state = model.loss, model.predictor.h
+        updater.update()
+        assert first_loss.creator is None and first_state.creator is None
+
+    def test_does_not_change_the_training(self):
+        model, expected = (classifier(RNN(V, U)) for _ in range(2))
+        run(bptt_updater(model), 5)
+        with chainer.using_config("keep_graph_on_report", False):
+            run(bptt_updater(expected), 5)
+        assert_same(params(model), params(expected))
+
+
+class TestIteratorOfSteps:
+    def test_gives_the_training_that_windows_give(self):
+        model, expected = (classifier(RNN(V, U)) for _ in range(2))
+        run(bptt_updater(model, train_iter=StepsAndEpochs(iterator())), 15)
+        run(bptt_updater(expected), 15)
+        assert_same(params(model), params(expected))
+
+    def test_gives_the_epochs_that_windows_give(self):
+        updater, expected = (
+            bptt_updater(classifier(RNN(V, U)), train_iter=train_iter)
+            for train_iter in (StepsAndEpochs(iterator()), iterator())
+        )
+        for _ in range(15):
+            updater.update()
+            expected.update()
+            assert (updater.epoch, updater.is_new_epoch) == (expected.epoch, expected.is_new_epoch)
+
+    def test_needs_no_attribute_but_next(self):
+        model, expected = (classifier(RNN(V, U)) for _ in range(2))
+        run(bptt_updater(model, train_iter=StepsOnly(steps(3 * T))), 3)
+        run(bptt_updater(expected), 3)
+        assert_same(params(model), params(expected))
+
+    def test_may_give_the_numbers_of_python(self):
+        model, expected = (classifier(RNN(V, U)) for _ in range(2))
+        python_steps = StepsAndEpochs(iterator(tokens=TOKENS.tolist()))
+        run(bptt_updater(model, train_iter=python_steps), 3)
+        run(bptt_updater(expected), 3)
+        assert_same(params(model), params(expected))
+
+    @pytest.mark.parametrize("bprop_len", [17, 5])  # 50 tokens in 3 streams are 17 steps
+    def test_that_stops_stops_the_training(self, bprop_len):
+        train_iter = StepsAndEpochs(iterator(repeat=False))
+        updater = bptt_updater(classifier(RNN(V, U)), train_iter=train_iter, bprop_len=bprop_len)
+        run(updater, 17 // bprop_len)
+        with pytest.raises(StopIteration):
+            updater.update()
+
+    def test_that_stops_in_mid_window_leaves_the_parameters_as_they_are(self):
+        model = classifier(RNN(V, U))
+        train_iter = StepsAndEpochs(iterator(repeat=False))
+        updater = bptt_updater(model, train_iter=train_iter, bprop_len=10)
+        updater.update()
+        before = params(model)
+        with pytest.raises(StopIteration):
+            updater.update()
+        assert_same(params(model), before)
+
+
+class TestEndOfTheData:
+    def test_short_last_window_is_trained_on_as_the_steps_that_it_has(self):
+        model, expected = (classifier(RNN(V, U)) for _ in range(2))
+        updater = standing_still(model, train_iter=iterator(repeat=False), bprop_len=10)
+        run(updater, 2)
+        rest = standing_still(expected, bprop_len=10)
+        rest.update()
+        rest.bprop_len = 7
+        rest.update()
+        assert_same(grads(model), grads(expected))
+
+    def test_stops_when_no_step_is_left(self):
+        updater = bptt_updater(
+            classifier(RNN(V, U)), train_iter=iterator(repeat=False), bprop_len=17
+        )
+        updater.update()
+        with pytest.raises(StopIteration):
+            updater.update()
+
+
+class TestEpochs:
+    @pytest.mark.parametrize("bprop_len", [1, 4, 13, 17, 40])
+    def test_is_new_when_any_step_of_the_window_completes_a_sweep(self, bprop_len):
+        updater = bptt_updater(classifier(RNN(V, U)), bprop_len=bprop_len)
+        n_steps = 12 * bprop_len
+        sweeps = np.arange(n_steps + 1) * B // len(TOKENS)  # completed after so many steps
+        expected = (np.diff(sweeps) > 0).reshape(12, bprop_len).any(axis=1)
+        for is_new in expected:
+            updater.update()
+            assert updater.is_new_epoch == is_new
+
+    def test_is_not_new_before_the_first_update(self):
+        assert bptt_updater(classifier(RNN(V, U))).is_new_epoch is False
+
+    @pytest.mark.parametrize("bprop_len", [1, 4, 13, 17, 40])
+    def test_optimizer_is_told_of_a_new_one(self, bprop_len):
+        updater = bptt_updater(classifier(RNN(V, U)), bprop_len=bprop_len)
+        told = 0
+        for _ in range(12):
+            updater.update()
+            told += updater.is_new_epoch
+            assert updater.get_optimizer("main").epoch == told
+
+    def test_optimizer_is_told_after_its_update(self):
+        calls = []
+
+        class Optimizer(optimizers.SGD):
+            def update(self, *args, **kwargs):
+                calls.append("update")
+                super().update(*args, **kwargs)
+
+            def new_epoch(self, auto=False):
+                calls.append("new epoch")
+                super().new_epoch(auto)
+
+        bptt_updater(classifier(RNN(V, U)), Optimizer(), bprop_len=17).update()
+        assert calls == ["update", "new epoch"]
+
+    def test_optimizer_is_not_told_where_the_user_tells_it(self):
+        updater = bptt_updater(classifier(RNN(V, U)), bprop_len=17)
+        updater.auto_new_epoch = False
+        updater.update()
+        assert updater.is_new_epoch and updater.get_optimizer("main").epoch == 0
+
+    def test_are_the_iterators(self):
+        updater = bptt_updater(classifier(RNN(V, U)), bprop_len=20)
+        updater.update()
+        assert (updater.epoch, updater.epoch_detail) == (1, 60 / 50)
+
+
+class TestReport:
+    @pytest.fixture
+    def observation(self):
+        model = classifier(RNN(V, U))
+        reporter = chainer.Reporter()
+        reporter.add_observer("main", model)
+        with reporter:
+            standing_still(model).update()
+        return reporter.observation
+
+    def test_loss_is_the_mean_over_every_prediction_of_the_window(self, observation):
+        losses = step_losses(classifier(StepRNN()).predictor, steps(T))
+        expected = np.mean([float(loss.array) for loss in losses])
+        np.testing.assert_allclose(float(observation["main/loss"].array), expected, rtol=1e-5)
+
+    def test_accuracy_is_the_mean_over_every_prediction_of_the_window(self, observation):
+        model = classifier(StepRNN()).predictor
+        right = []
+        for step in steps(T):
+            x, t = (np.array(ids, np.int32) for ids in zip(*step, strict=True))
+            right.extend(model(x).array.argmax(axis=1) == t)
+        assert 0 < np.mean(right) < 1
+        np.testing.assert_allclose(float(observation["main/accuracy"].array), np.mean(right))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A trainer that has run for two sweeps over the data with extensions of Chainer only."""
+    model = classifier(RNN(V, U))
+    evaluated = model.copy()
+    out = tmp_path_factory.mktemp("result")
+    trainer = Trainer(bptt_updater(model), (2, "epoch"), out=out)
+    trainer.extend(
+        extensions.Evaluator(
+            iterator(repeat=False),
+            evaluated,
+            device=-1,
+            eval_hook=lambda _: evaluated.predictor.reset_state(),
+        )
+    )
+    trainer.extend(extensions.DumpGraph("main/loss"))
+    trainer.extend(extensions.LogReport())
+    trainer.extend(extensions.snapshot(), trigger=(1, "epoch"))
+    trainer.run()
+    return trainer
+
+
+class TestTrainerWithStockExtensions:
+    @pytest.fixture
+    def log(self, trained):
+        with open(f"{trained.out}/log") as file:
+            return json.load(file)
+
+    def test_train_as_without_a_trainer(self, trained):
+        expected = classifier(RNN(V, U))
+        run(bptt_updater(expected), 9)
+        assert_same(params(trained.updater.get_optimizer("main").target), params(expected))
+
+    def test_log_holds_the_mean_loss_of_the_windows(self, log):
+        model = classifier(RNN(V, U))
+        updater = bptt_updater(model)
+        losses = [float(model.loss.array) for _ in range(5) if updater.update() is None]
+        np.testing.assert_allclose(log[0]["main/loss"], np.mean(losses), rtol=1e-5)
+
+    def test_log_holds_epoch_and_iteration(self, log):
+        rows = [(row["iteration"], row["epoch"]) for row in log]
+        assert rows == [(5, 1), (9, 2)]  # an update reads 12 of the 50 tokens
+
+    def test_evaluation_step_by_step_reads_the_test_data_once(self, trained, log):
+        model = classifier(StepRNN())
+        trained_model = trained.updater.get_optimizer("main").target
+        for name, array in params(trained_model).items():
+            dict(model.namedparams())[name].array[...] = array
+        losses = [float(loss.array) for loss in step_losses(model.predictor, steps(17))]
+        np.testing.assert_allclose(log[1]["validation/main/loss"], np.mean(losses), rtol=1e-5)
+
+    def test_graph_shows_the_functions_of_the_window(self, trained):
+        with open(f"{trained.out}/cg.dot") as file:
+            graph = file.read()
+        for function in ("Embed", "Elman", "Project", "SoftmaxCrossEntropy"):
+            assert f'label="{function}"' in graph, function
+
+    def test_graph_shows_one_window(self, trained):
+        with open(f"{trained.out}/cg.dot") as file:
+            assert file.read().count('label="Elman"') == 1
+
+    def test_snapshot_is_written(self, trained):
+        with np.load(f"{trained.out}/snapshot_iter_5", allow_pickle=False) as snapshot:
+            assert int(snapshot["updater/iteration"]) == 5
+
+
+class TestResume:
+    def trainer(self, model, out, stop, snapshot_at=None):
+        updater = bptt_updater(model, optimizers.Adam(0.01))
+        trainer = Trainer(updater, (stop, "iteration"), out=out)
+        if snapshot_at:
+            trainer.extend(extensions.snapshot(), trigger=(snapshot_at, "iteration"))
+        return trainer
+
+    @pytest.mark.parametrize("snapshot_at", [1, 7])
+    @pytest.mark.parametrize("arch", ARCHS)
+    def test_from_a_snapshot_equals_not_stopping_bit_for_bit(self, tmp_path, arch, snapshot_at):
+        model = classifier(ARCHS[arch](V, U))
+        self.trainer(model, tmp_path, 12, snapshot_at).run()
+        resumed = classifier(ARCHS[arch](V, U), seed=1)
+        trainer = self.trainer(resumed, tmp_path, 12)
+        load_npz(tmp_path / f"snapshot_iter_{snapshot_at}", trainer)
+        trainer.run()
+        assert trainer.updater.iteration == 12
+        assert_same(params(resumed), params(model))
+
+    def test_of_the_lstm_has_to_do_with_dropout(self):
+        model, other = (classifier(RNNForLM(V, U)) for _ in range(2))
+        other.predictor.seed = model.predictor.seed + 1
+        run(bptt_updater(model), 1)
+        run(bptt_updater(other), 1)
+        assert np.any(params(model)["/predictor/l3/W"] != params(other)["/predictor/l3/W"])
+
+    def test_from_a_snapshot_goes_on_from_its_state(self, tmp_path):
+        model = classifier(RNN(V, U))
+        self.trainer(model, tmp_path, 3, snapshot_at=3).run()
+        resumed = classifier(RNN(V, U), seed=1)
+        load_npz(tmp_path / "snapshot_iter_3", self.trainer(resumed, tmp_path, 5))
+        np.testing.assert_array_equal(resumed.predictor.h.array, model.predictor.h.array)
+
+    def test_from_a_snapshot_taken_before_the_first_update_begins_without_a_state(self, tmp_path):
+        save_npz(tmp_path / "snapshot", bptt_updater(classifier(RNN(V, U))))
+        resumed = classifier(RNN(V, U), seed=1)
+        resumed.predictor(np.zeros((1, B), np.int32))
+        load_npz(tmp_path / "snapshot", bptt_updater(resumed))
+        assert resumed.predictor.h is None
+
+    def test_of_a_model_of_foreign_links(self, tmp_path):
+        model, resumed = (L.Classifier(Biases()) for _ in range(2))
+        self.trainer(model, tmp_path, 6, snapshot_at=4).run()
+        trainer = self.trainer(resumed, tmp_path, 6)
+        load_npz(tmp_path / "snapshot_iter_4", trainer)
+        trainer.run()
+        assert_same(params(resumed), params(model))
+
+
+@pytest.mark.parametrize("keep_graph", [False, True])
+def test_memory_stays_flat(keep_graph):
+    updater = bptt_updater(classifier(RNN(V, U)), optimizers.Adam())
+    with chainer.using_config("keep_graph_on_report", keep_graph):
+        run(updater, 50)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            run(updater, 50)
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            run(updater, 1000)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert after - before < 50_000  # 50 bytes an update; one state has 60, its graph far more
+
+
+@pytest.mark.parametrize("bprop_len", [0, -1])
+def test_window_without_a_step_is_refused(bprop_len):
+    with pytest.raises(ValueError, match=f"bprop_len must be at least 1, not {bprop_len}"):
+        bptt_updater(classifier(RNN(V, U)), bprop_len=bprop_len)

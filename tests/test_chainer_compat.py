@@ -1,0 +1,164 @@
+"""Every test runs a fresh interpreter: what an import does can be seen only the first time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = sorted(init.parent for init in ROOT.glob("*/__init__.py") if init.parent.name != "tests")
+FILES = sorted([*ROOT.glob("*.py"), *(file for room in PACKAGES for file in room.rglob("*.py"))])
+MODULES = [
+    ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for file in FILES
+]
+SEEN_BY_CHAINERS_USERS = "chainer.functions, chainer.links, chainer.training.extensions"
+
+
+def python(code, **environment):
+    """Run the code as a user would, in the project's folder; what it printed."""
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=inherited | {"PYTHONDONTWRITEBYTECODE": "1"} | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def assert_quiet_success(process):
+    assert (process.returncode, process.stdout, process.stderr) == (0, "", "")
+
+
+def test_walk_finds_the_modules():
+    assert {
+        "chainer_compat",
+        "bptt_updater",
+        "models",
+        "models.rnn",
+        "extensions.window_evaluator",
+        "simple_sequence.simple_sequence_dataset",
+    } <= set(MODULES)
+
+
+def test_import_of_chainer_prints_nothing():
+    assert_quiet_success(python(f"import chainer_compat, chainer, {SEEN_BY_CHAINERS_USERS}"))
+
+
+def test_import_prints_nothing_where_chainer_must_be_compiled_first(tmp_path):
+    environment = {"PYTHONPYCACHEPREFIX": str(tmp_path)}  # an empty folder, so no file is compiled
+    assert_quiet_success(python("import chainer_compat, chainer", **environment))
+
+
+@pytest.mark.parametrize("module", ["pkg_resources", "numpy.distutils"])
+def test_import_of_chainer_does_not_import(module):
+    code = f"import sys, chainer_compat, {SEEN_BY_CHAINERS_USERS}\n"
+    assert_quiet_success(python(code + f"assert {module!r} not in sys.modules"))
+
+
+@pytest.mark.parametrize("module", ["pkg_resources", "numpy.distutils"])
+def test_chainer_can_be_imported_without(module):
+    code = f"import sys; sys.modules[{module!r}] = None; import chainer_compat, chainer"
+    assert_quiet_success(python(code))
+
+
+def test_warnings_are_shown_again_after_the_import():
+    process = python("import chainer_compat, warnings; warnings.warn('the next warning')")
+    assert "the next warning" in process.stderr
+
+
+def test_sctypes_is_restored_where_numpy_has_none():
+    code = """
+import numpy
+vars(numpy).pop("sctypes", None)
+import chainer_compat
+assert numpy.sctypes["int"] == [numpy.int8, numpy.int16, numpy.int32, numpy.int64]
+assert numpy.sctypes["float"] == [numpy.float16, numpy.float32, numpy.float64]
+"""
+    assert_quiet_success(python(code))
+
+
+def test_sctypes_is_left_alone_where_numpy_has_it():
+    code = """
+import numpy
+numpy.sctypes = own = {"int": [numpy.int64], "float": [numpy.float64], "others": [bool]}
+import chainer_compat
+assert numpy.sctypes is own
+assert own == {"int": [numpy.int64], "float": [numpy.float64], "others": [bool]}
+"""
+    assert_quiet_success(python(code))
+
+
+def test_as_strided_can_be_differentiated():
+    code = """
+import chainer_compat, chainer, numpy
+x = chainer.Variable(numpy.arange(3.0))
+y = chainer.functions.as_strided(x, (2, 2), (1, 1))  # [[x0, x1], [x1, x2]]
+y.grad = numpy.ones((2, 2))
+y.backward()
+assert x.grad.tolist() == [1, 2, 1]
+"""
+    assert_quiet_success(python(code))
+
+
+CHAINER_FIRST = """
+import sys, types, numpy
+numpy.sctypes = {"int": [numpy.int32, numpy.int64], "float": [numpy.float32]}
+check = types.ModuleType("chainer._environment_check")
+check.check = lambda: None
+sys.modules[check.__name__] = check
+import chainer
+"""
+
+
+def test_harmless_when_chainer_has_been_imported_already():
+    code = """
+before = dict(vars(chainer))
+import chainer_compat
+assert sys.modules["chainer._environment_check"] is check
+assert sys.modules["chainer"] is chainer and vars(chainer) == before
+"""
+    assert_quiet_success(python(CHAINER_FIRST + code))
+
+
+def test_harmless_when_chainer_has_been_imported_already_and_its_check_forgotten():
+    code = """
+del sys.modules[check.__name__]
+import chainer_compat
+assert check.__name__ not in sys.modules
+"""
+    assert_quiet_success(python(CHAINER_FIRST + code))
+
+
+def test_environment_check_that_is_loaded_already_stays():
+    code = """
+import sys, types
+check = types.ModuleType("chainer._environment_check")
+check.check = lambda: None
+sys.modules[check.__name__] = check
+import chainer_compat
+assert sys.modules[check.__name__] is check
+"""
+    assert_quiet_success(python(code))
+
+
+def test_harmless_when_run_twice():
+    code = """
+import chainer_compat, chainer, importlib, numpy, sys
+check, sctypes = sys.modules["chainer._environment_check"], numpy.sctypes
+importlib.reload(chainer_compat)
+assert sys.modules["chainer._environment_check"] is check and numpy.sctypes is sctypes
+"""
+    assert_quiet_success(python(code))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_can_be_imported_alone_and_prints_nothing(module):
+    assert_quiet_success(python(f"import {module}"))
+
+
+def test_modules_can_be_imported_in_reverse_order():
+    assert_quiet_success(python("".join(f"import {module}\n" for module in reversed(MODULES))))

@@ -1,0 +1,148 @@
+"""Train a recurrent network to predict the next number of 1 2 2 3 3 3 ..., by counting.
+
+python train_simple_sequence.py
+python train_simple_sequence.py -a rnn2
+python train_simple_sequence.py -a rnn2 -e 20 -r result/snapshot_iter_225
+"""
+
+if __name__ == "__main__":
+    import signal
+
+    # Until the training can save itself, Ctrl-C ends the program, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import os
+import sys
+
+import chainer_compat
+
+import chainer
+import chainer.links as L
+import numpy as np
+from chainer import optimizers
+from chainer.optimizer_hooks import GradientClipping
+from chainer.training import Trainer
+
+from bptt_updater import BPTTUpdater
+from command_line import CommandError, prepare_folder, run_command
+from extensions.dump_graph import DumpGraph
+from extensions.finite_loss import finite_loss
+from extensions.log_report import LogReport
+from extensions.plot_log import PlotLog
+from extensions.snapshot import Snapshot
+from extensions.stop import Stop
+from extensions.terminal import ProgressBar, print_report
+from extensions.window_evaluator import WindowEvaluator, window_length
+from models import ARCHS
+from models.model_file import save_model
+from parallel_sequential_iterator import ParallelSequentialIterator
+from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from training_options import CHANGEABLE, FIXED, parse_arguments, resume_command
+
+
+def main(argv):
+    """Run the command; return its exit code."""
+    args = parse_arguments(__doc__.split("\n")[0], argv)
+    print(f"GPU: {args.gpu}")
+    print(f"# Architecture: {args.arch}")
+    print(f"# Minibatch-size: {args.batchsize}")
+    print(f"# epoch: {args.epoch}")
+    print("", flush=True)
+
+    # 1. Set up the model, and a copy to evaluate: same parameters, a recurrent state of its own.
+    np.random.seed(args.seed)
+    model = L.Classifier(ARCHS[args.arch](args.n_vocab, args.unit))
+    device = chainer.get_device(args.gpu)
+    device.use()
+    model.to_device(device)
+    evaluated = model.copy()
+
+    # 2. Set up an optimizer.
+    optimizer = optimizers.Adam(alpha=args.lr)
+    optimizer.setup(model)
+    if args.gradclip:
+        optimizer.add_hook(GradientClipping(args.gradclip))
+
+    # 3. Make the dataset. Where counting is all there is to learn, the test is the same sequence.
+    train = test = get_simple_sequence(args.n_vocab, args.repeat)
+
+    # 4. Set up the iterators.
+    train_iter = ParallelSequentialIterator(train, args.batchsize)
+    test_iter = ParallelSequentialIterator(test, args.batchsize, repeat=False)
+
+    # 5. Set up the updater: truncated back-propagation through time.
+    updater = BPTTUpdater(train_iter, optimizer, args.bproplen, device)
+
+    # 6. Set up the trainer and what plugs into it.
+    stop = Stop(args.epoch)
+    trainer = Trainer(updater, stop, args.out)
+    trainer.extend(finite_loss)
+    trainer.extend(
+        WindowEvaluator(
+            test_iter,
+            evaluated,
+            window_length(args.bproplen, args.batchsize, args.n_vocab),
+            device,
+            eval_hook=lambda _: evaluated.predictor.reset_state(),
+        )
+    )
+    trainer.extend(DumpGraph("main/loss"))
+    trainer.extend(LogReport())
+    trainer.extend(
+        print_report(
+            [
+                "epoch",
+                "main/loss",
+                "validation/main/loss",
+                "main/accuracy",
+                "validation/main/accuracy",
+                "elapsed_time",
+            ]
+        )
+    )
+    curves = {"main/{}": "training", "validation/main/{}": "validation"}
+    loss = {key.format("loss"): label for key, label in curves.items()}
+    trainer.extend(PlotLog(loss, "loss (nats a token)", "loss.png"))
+    accuracy = {key.format("accuracy"): label for key, label in curves.items()}
+    trainer.extend(PlotLog(accuracy, "accuracy (share of right tokens)", "accuracy.png"))
+    if sys.stdout.isatty():
+        trainer.extend(ProgressBar())
+    options = vars(args)
+    snapshot = Snapshot(
+        fixed={name: options[key] for key, name in FIXED.items()},
+        changeable={name: options[key] for key, name in CHANGEABLE.items()},
+        keep=args.keep,
+    )
+    trainer.extend(snapshot, trigger=args.snapshot_every)
+
+    # Go on from a snapshot.
+    if args.resume == "auto":
+        snapshot.resume_newest(trainer)
+    elif args.resume:
+        snapshot.resume(args.resume, trainer)
+
+    # Run the training, then save the model.
+    prepare_folder(args.out)
+    model_path = os.path.join(args.out, f"{args.arch}_simple_sequence.model")
+    with stop.on_signals():
+        try:
+            trainer.run(show_loop_exception_msg=False)
+            if not stop.signal:
+                save_model(model_path, model.predictor)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise CommandError(
+                f"{error.filename} cannot be written: {error.strerror}; {snapshot.advice()}"
+            ) from error
+    if stop.signal:
+        print(f"Stopped. Go on with: {resume_command(argv, snapshot.last)}")
+        return 128 + stop.signal
+    print(f"Written to {args.out}: {os.path.basename(model_path)}, log, loss.png, accuracy.png")
+    print(f"Let it run free: python predict_simple_sequence.py -m {model_path}")
+    print(f"Train longer: {resume_command(argv, snapshot.last, epoch=2 * args.epoch)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

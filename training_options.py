@@ -1,0 +1,179 @@
+"""The options of a training: what can be typed, and what of it is refused before work begins."""
+
+import argparse
+import math
+import os
+import re
+import shlex
+
+from command_line import (
+    ArgumentParser,
+    UsageError,
+    check_gpu,
+    positive_number,
+    whole_number,
+)
+from models import ARCHS
+from models.model_file import parameter_shapes
+from simple_sequence.simple_sequence_dataset import N_VOCABULARY
+
+# Options that a snapshot is bound to, by the name of their value.
+FIXED = {
+    "arch": "--arch",
+    "unit": "--unit",
+    "n_vocab": "--n-vocab",
+    "repeat": "--repeat",
+    "batchsize": "--batchsize",
+    "bproplen": "--bproplen",
+}
+# Options that may be others when a training is resumed.
+CHANGEABLE = {
+    "epoch": "--epoch",
+    "lr": "--lr",
+    "gradclip": "--gradclip",
+    "seed": "--seed",
+    "gpu": "--gpu",
+    "out": "--out",
+    "snapshot_every": "--snapshot-every",
+    "keep": "--keep",
+}
+
+
+def parse_arguments(description, argv):
+    """Read the command line of a training.
+
+    Returns:
+        argparse.Namespace: the options, each within its bounds and all fitting together.
+
+    Raises:
+        SystemExit: with code 2 after one line on stderr, if the command line makes no sense.
+        UsageError: if the options cannot be met on this machine.
+    """
+    parser = ArgumentParser(description)
+    add = parser.add_argument
+    add("-a", "--arch", choices=ARCHS, default="rnn", help="architecture of the network")
+    add("-u", "--unit", type=whole_number(1), default=100, help="units in each layer")
+    add(
+        "-l",
+        "--bproplen",
+        type=whole_number(1),
+        default=20,
+        help="steps in a window of truncated BPTT",
+    )
+    add("-b", "--batchsize", type=whole_number(1), default=10, help="streams read in parallel")
+    add("-e", "--epoch", type=whole_number(1), default=10, help="sweeps over the data to train")
+    add(
+        "-g",
+        "--gpu",
+        type=whole_number(-(2**31)),
+        default=-1,
+        help="CUDA device, negative for the CPU",
+    )
+    add("-o", "--out", default="result", help="folder that everything is written into")
+    add(
+        "-r",
+        "--resume",
+        metavar="SNAPSHOT",
+        help="go on from this file, or from the newest usable one in --out if 'auto'",
+    )
+    add(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        help="of the initial parameters and of dropout",
+    )
+    add("--lr", type=positive_number, default=0.0005, help="learning rate, Adam's alpha")
+    add(
+        "--gradclip",
+        type=positive_number,
+        metavar="NORM",
+        help="largest L2 norm of the gradient; None is no limit",
+    )
+    add(
+        "--n-vocab",
+        type=whole_number(2),
+        default=N_VOCABULARY,
+        help="size of the vocabulary: numbers below this appear",
+    )
+    add("--repeat", type=whole_number(1), default=100, help="periods of the sequence in the data")
+    add(
+        "--snapshot-every",
+        type=interval,
+        default="1e",
+        metavar="N",
+        help="save after every N updates, or after every N epochs if followed by e, as in 1e",
+    )
+    add(
+        "--keep",
+        type=whole_number(1),
+        metavar="N",
+        help="keep only the newest N snapshots of this run; None keeps all",
+    )
+    add("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args(argv)
+    _check_sizes(args)
+    if args.gpu >= 0:
+        check_gpu(args.gpu)
+    return args
+
+
+def interval(text):
+    """An argparse type: ``"20"`` is every 20 iterations, ``"2e"`` every 2 epochs."""
+    match = re.fullmatch(r"([1-9]\d{0,9})(e?)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of updates, as 100, or of epochs, as 1e"
+        )
+    return int(match[1]), "epoch" if match[2] else "iteration"
+
+
+def _check_sizes(args):
+    """Refuse what cannot work, before any memory is taken."""
+    n_tokens = args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat
+    if args.batchsize > n_tokens:
+        raise UsageError(
+            f"argument -b/--batchsize: {args.batchsize} streams are more than the {n_tokens} "
+            f"tokens of --n-vocab {args.n_vocab} --repeat {args.repeat}; choose at most {n_tokens}"
+        )
+    shapes = parameter_shapes(args.arch, args.n_vocab, args.unit)
+    n_parameters = sum(math.prod(shape) for shape in shapes.values())
+    predictions = args.bproplen * args.batchsize
+    # float32: parameters, gradients and Adam's two moments; for every prediction of a window, the
+    # logits, their softmax and gradient, and about a dozen vectors of units.
+    n_bytes = 4 * (4 * n_parameters + predictions * (3 * args.n_vocab + 12 * args.unit) + n_tokens)
+    available = _physical_memory()
+    if n_bytes > available:
+        sizes = ("unit", "n_vocab", "batchsize", "bproplen", "repeat")
+        given = " ".join(f"{FIXED[name]} {getattr(args, name)}" for name in sizes)
+        raise UsageError(
+            f"arguments {given} need about {n_bytes / 2**30:,.0f} GiB of memory, "
+            f"and this machine has {available / 2**30:,.0f} GiB"
+        )
+
+
+def _physical_memory():
+    """Bytes; without a way to ask, more than any machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**62
+
+
+def resume_command(argv, snapshot, **changed):
+    """The command line that goes on from a snapshot with the same options otherwise.
+
+    Args:
+        argv (list of str): arguments of the command so far.
+        snapshot (str): path of the snapshot.
+        changed: options by long name that are to be other.
+
+    Returns:
+        str: ready to be pasted into a shell.
+    """
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("-r", "--resume")
+    if "epoch" in changed:
+        parser.add_argument("-e", "--epoch")
+    _, rest = parser.parse_known_args(argv)
+    options = [part for name, value in changed.items() for part in (f"--{name}", str(value))]
+    return shlex.join(["python", "train_simple_sequence.py", *rest, *options, "-r", snapshot])
