@@ -6,10 +6,11 @@ ifeq ($(origin PYTHON), undefined)
 PYTHON := $(firstword $(wildcard $(VENV)/bin/python) python3)
 endif
 # pyenv puts a python3.13 on the PATH that runs only where 3.13 is its current version.
-PYENV = $(shell pyenv prefix $(patsubst python%,%,$(PYTHON)) 2>/dev/null)/bin/python
-RUNS = $(shell $(1) -c 'print(1)' 2>/dev/null)
+PYENV = $(addsuffix /bin/python,$(shell pyenv prefix $(PYTHON:python%=%) 2>/dev/null))
+RUNS = $(if $(1),$(shell $(1) -c 'print(1)' 2>/dev/null))
 INTERPRETER := $(or $(if $(call RUNS,$(PYTHON)),$(PYTHON)),$(if $(call RUNS,$(PYENV)),$(PYENV)))
-VERSION := $(shell $(INTERPRETER) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VERSION := $(if $(INTERPRETER),$(shell $(INTERPRETER) -c \
+    'import sys; print("%d.%d" % sys.version_info[:2])'))
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
