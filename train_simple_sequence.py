@@ -37,7 +37,7 @@ from models import ARCHS
 from models.model_file import save_model
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
-from training_options import CHANGEABLE, FIXED, parse_arguments, resume_command
+from training_options import CHANGEABLE, FIXED, parse_arguments, resume_command, trigger
 
 
 def main(argv):
@@ -113,7 +113,7 @@ def main(argv):
         changeable={name: options[key] for key, name in CHANGEABLE.items()},
         keep=args.keep,
     )
-    trainer.extend(snapshot, trigger=args.snapshot_every)
+    trainer.extend(snapshot, trigger=trigger(args.snapshot_every))
 
     # Go on from a snapshot.
     if args.resume == "auto":
@@ -136,7 +136,8 @@ def main(argv):
                 f"{error.filename} cannot be written: {error.strerror}; {snapshot.advice()}"
             ) from error
     if stop.signal:
-        print(f"Stopped. Go on with: {resume_command(argv, snapshot.last)}")
+        command = snapshot.last and resume_command(argv, snapshot.last)
+        print(f"Stopped. Go on with: {command}" if command else "Stopped before the first update.")
         return 128 + stop.signal
     print(f"Written to {args.out}: {os.path.basename(model_path)}, log, loss.png, accuracy.png")
     print(f"Let it run free: python predict_simple_sequence.py -m {model_path}")

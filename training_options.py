@@ -118,13 +118,17 @@ def parse_arguments(description, argv):
 
 
 def interval(text):
-    """An argparse type: ``"20"`` is every 20 iterations, ``"2e"`` every 2 epochs."""
-    match = re.fullmatch(r"([1-9]\d{0,9})(e?)", text)
-    if not match:
+    """An argparse type: ``"20"`` is every 20 updates, ``"2e"`` every 2 epochs."""
+    if not re.fullmatch(r"[1-9]\d{0,9}e?", text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a number of updates, as 100, or of epochs, as 1e"
         )
-    return int(match[1]), "epoch" if match[2] else "iteration"
+    return text
+
+
+def trigger(text):
+    """The Trainer's form of an :func:`interval`: a number and its unit."""
+    return int(text.rstrip("e")), "epoch" if text.endswith("e") else "iteration"
 
 
 def _check_sizes(args):

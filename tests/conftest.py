@@ -1,0 +1,44 @@
+"""What tests share: where the project is, and running its commands as a user does."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import chainer_compat
+
+import pytest
+from chainer.backends import cuda
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items):
+    """Tests marked gpu say that they were skipped where there is no GPU."""
+    if not cuda.available:
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="there is no CUDA GPU, or no CuPy"))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a script of the project in an empty folder: ``run("train_simple_sequence.py", "-e1")``.
+
+    Gives the ``subprocess.CompletedProcess``, with stdout and stderr as text. One thread, because
+    tests run beside each other on few cores.
+    """
+
+    def run_script(script, *arguments, **options):
+        options.setdefault("cwd", tmp_path)
+        options.setdefault("timeout", 120)
+        return subprocess.run(
+            [sys.executable, str(ROOT / script), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+            **options,
+        )
+
+    return run_script
