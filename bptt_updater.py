@@ -3,7 +3,7 @@
 import chainer_compat
 
 import numpy as np
-from chainer import config
+from chainer import config, using_config
 from chainer.training.updaters import StandardUpdater
 
 
@@ -37,16 +37,21 @@ class BPTTUpdater(StandardUpdater):
         super().__init__(train_iter, optimizer, device=device)
         self.bprop_len = bprop_len
         self._new_epoch = False
+        self._types_checked = False
         self._uncut_loss = None
 
     def update_core(self):
         """One update: forward over a window, backward, truncate, step of the optimizer."""
+        iterator = self.get_iterator("main")
         optimizer = self.get_optimizer("main")
         self._truncate()
-        epoch = self.epoch
-        x, t = self._read_window()
+        epoch = getattr(iterator, "epoch", 0)
+        x, t = self._read_window(iterator)
 
-        loss = optimizer.target(x, t.ravel())
+        # Types are checked in the first window; those of all others are the same.
+        with using_config("type_check", config.type_check and not self._types_checked):
+            loss = optimizer.target(x, t.ravel())
+        self._types_checked = True
         # The mean over T * B predictions is 1 / T of the loss to minimise.
         loss.grad = loss.xp.full_like(loss.array, len(x))
         optimizer.target.cleargrads()
@@ -56,7 +61,7 @@ class BPTTUpdater(StandardUpdater):
             self._truncate()
         optimizer.update()
 
-        self._new_epoch = self.epoch > epoch
+        self._new_epoch = getattr(iterator, "epoch", 0) > epoch
         if self.auto_new_epoch and self._new_epoch:
             optimizer.new_epoch(auto=True)
 
@@ -70,9 +75,8 @@ class BPTTUpdater(StandardUpdater):
             self._uncut_loss.unchain_backward()
             self._uncut_loss = None
 
-    def _read_window(self):
+    def _read_window(self, iterator):
         """Ids and targets ``(T, B)`` of the next window, on the device."""
-        iterator = self.get_iterator("main")
         if hasattr(iterator, "next_window"):
             window = iterator.next_window(self.bprop_len)
         else:

@@ -7,7 +7,6 @@ is missing, says why, and does nothing where it is not needed.
 
 import sys
 import types
-import warnings
 
 import numpy
 
@@ -40,8 +39,3 @@ def _restore_sctypes():
 
 _skip_environment_check()
 _restore_sctypes()
-with warnings.catch_warnings():
-    # Where Chainer's files were not compiled at installation, compiling them now would show the
-    # user SyntaxWarnings about escape sequences in docstrings that are not theirs.
-    warnings.simplefilter("ignore")
-    import chainer  # noqa: F401 - imported so that it is there, patched, for everyone after us

@@ -1,5 +1,7 @@
 """Reads one long sequence at many places in parallel, a step or a window at a time."""
 
+import operator
+
 import chainer_compat
 
 import numpy as np
@@ -17,7 +19,7 @@ class ParallelSequentialIterator(Iterator):
 
     >>> iterator = ParallelSequentialIterator(np.array([5, 6, 7, 8], np.int32), batch_size=2)
     >>> iterator.next()
-    [(np.int32(5), np.int32(7)), (np.int32(7), np.int32(8))]
+    [(np.int32(5), np.int32(6)), (np.int32(7), np.int32(8))]
 
     Args:
         dataset: one-dimensional sequence of integers, not empty: array, ``numpy.memmap`` or list.
@@ -33,16 +35,15 @@ class ParallelSequentialIterator(Iterator):
     """
 
     def __init__(self, dataset, batch_size, repeat=True):
-        if len(dataset) == 0:
-            raise ValueError("dataset must hold at least one token, but is empty")
         tokens = np.asarray(dataset)
+        if tokens.size == 0:
+            raise ValueError("dataset must hold at least one token, but is empty")
         if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
             raise ValueError(
                 "dataset must be a one-dimensional sequence of integers, "
                 f"not of shape {tokens.shape} and type {tokens.dtype}"
             )
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        batch_size = _count("batch_size", batch_size)
         self.dataset = dataset
         self.batch_size = batch_size
         self.repeat = repeat
@@ -68,18 +69,17 @@ class ParallelSequentialIterator(Iterator):
         Returns:
             tuple of numpy.ndarray: current tokens ``x`` and next tokens ``t``, both int32 of shape
             ``(length, batch_size)``; ``x[s, b]`` is stream ``b`` at step ``s``. Without ``repeat``
-            the last window holds only the steps that are left.
+            the last window holds only the steps that are left. Both are views of one array.
 
         Raises:
             StopIteration: without ``repeat``, when no step is left.
-            ValueError: if ``length`` is below 1 or a token does not fit into int32.
+            ValueError: if ``length`` is no count or a token does not fit into int32.
         """
-        if length < 1:
-            raise ValueError(f"length of a window must be at least 1, not {length}")
-        tokens = self._read(length)
+        tokens = self._read(_count("length of a window", length))
         window = tokens.astype(np.int32, copy=False)
         if window is not tokens and not np.array_equal(window, tokens):
-            raise ValueError(f"dataset holds tokens that do not fit into int32: {tokens.max()}")
+            misfit = tokens[window != tokens][0]
+            raise ValueError(f"dataset holds a token that does not fit into int32: {misfit}")
         return window[:-1], window[1:]
 
     def _read(self, length):
@@ -123,3 +123,13 @@ class ParallelSequentialIterator(Iterator):
         """Save or restore the position. ``epoch`` is written for readers of the file only."""
         self.iteration = serializer("iteration", self.iteration)
         serializer("epoch", self.epoch)
+
+
+def _count(name, value):
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be a whole number, not {value!r}") from None
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, not {count}")
+    return count

@@ -171,23 +171,31 @@ def _read_archive(archive, limit, only):
 
 def _read_array(file, size, name):
     """One array in npy format, its type and size checked before memory is taken for it."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran_order, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
-        raise BadFile(f"holds {name} in an unknown version of the npy format")
+    shape, fortran_order, dtype = read_npy_header(file)
     if dtype.hasobject:
         raise BadFile(f"holds objects ({name}), which are never loaded")
-    count = 1
-    for length in shape:
-        count *= length
+    count = math.prod(shape)
     n_bytes = count * dtype.itemsize
     if min(shape, default=0) < 0 or n_bytes != size - file.tell():
         raise BadFile(f"is damaged: {name} does not have the size that it says")
-    flat = (
-        np.frombuffer(bytearray(file.read(n_bytes)), dtype, count) if count else np.empty(0, dtype)
-    )
+    data = bytearray(file.read(n_bytes))
     file.read(1)  # at the end, the zip format's own checksum is verified
+    flat = np.frombuffer(data, dtype, count) if count else np.empty(0, dtype)
     return flat.reshape(shape, order="F" if fortran_order else "C")
+
+
+def read_npy_header(file):
+    """Shape, whether in Fortran's order, and type of the array that begins here in npy format.
+
+    Raises:
+        BadFile: if none begins here.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            return np.lib.format.read_array_header_1_0(file)
+        if version == (2, 0):
+            return np.lib.format.read_array_header_2_0(file)
+    except ValueError as error:
+        raise BadFile("is damaged or of another format") from error
+    raise BadFile("holds an array in an unknown version of the npy format")

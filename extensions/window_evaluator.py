@@ -38,7 +38,8 @@ class WindowEvaluator(Evaluator):
             observation = {}
             with report_scope(observation), no_backprop_mode():
                 target(x, t.ravel())
-            summary.add({name: (float(mean.array), x.size) for name, mean in observation.items()})
+            means = {name: getattr(mean, "array", mean) for name, mean in observation.items()}
+            summary.add({name: (float(mean), x.size) for name, mean in means.items()})
         return summary.compute_mean()
 
     def _next_window(self, iterator):

@@ -27,13 +27,14 @@ def dropout_mask(xp, ratio, shape, seed, layer, first_step):
     Returns:
         array: float32, 0 where dropped, else ``1 / (1 - ratio)``.
     """
-    place = xp.zeros((), np.uint32)
     n_steps, batch, n_units = shape
-    for first, count in ((seed, 1), (layer, 1), (first_step, n_steps), (0, batch), (0, n_units)):
+    n_words = -(-n_units // 2)  # a word of 32 bits decides for two units
+    place = xp.zeros((), np.uint32)
+    for first, count in ((seed, 1), (layer, 1), (first_step, n_steps), (0, batch), (0, n_words)):
         coordinates = (xp.arange(count) + first % 2**32).astype(np.uint32)
         place = _mix(place[..., None] ^ coordinates)
-    kept = place.reshape(shape) >= np.uint32(ratio * 2**32)
-    return kept * np.float32(1 / (1 - ratio))
+    bits = place.reshape(n_steps, batch, n_words).view(np.uint16)[:, :, :n_units]
+    return (bits >= np.uint16(ratio * 2**16)) * np.float32(1 / (1 - ratio))
 
 
 def _mix(x):

@@ -33,16 +33,16 @@ def lstm(x, c, h, upward, lateral):
         tuple of Variable: outputs ``(T, B, U)``, cell state and last output ``(B, U)``.
     """
     inputs = (x, upward.W, upward.b, lateral.W)
-    return LSTM().apply(inputs if h is None else (*inputs, c, h))
+    return LSTM().apply(inputs if c is None and h is None else (*inputs, c, h))
 
 
 class LSTM(WindowFunction):
     """:func:`lstm`.
 
-    Chainer interleaves the gates unit by unit; here the rows of the weights are brought into
-    blocks ``a, i, f, o`` once a window, so that each step works on contiguous blocks. Backward,
-    with ``s' = s * (1 - s)`` for the sigmoids and ``1 - tanh^2`` for the rest, from the last step
-    to the first::
+    Chainer interleaves the gates unit by unit; in the loop they are blocks ``(4, B, U)`` in the
+    order ``a, i, f, o``, so that each step works on contiguous memory. Backward, with
+    ``s' = s * (1 - s)`` for the sigmoids and ``1 - tanh^2`` for the rest, from the last step to
+    the first::
 
         g_h_t += g_gates_{t+1} @ lateral
         g_c_t = g_c_{t+1} * f_{t+1} + g_h_t * o_t * (1 - tanh(c_t)^2)
@@ -56,9 +56,10 @@ class LSTM(WindowFunction):
         type_check.expect(in_types.size() >= 4)
         x, W, b, R = in_types[:4]
         expect_window(x)
+        type_check.expect(R.ndim == 2)
+        expect_matrix(R, x, 4 * R.shape[1], R.shape[1])
         expect_matrix(W, x, 4 * R.shape[1], x.shape[2])
         expect_bias(b, W)
-        expect_matrix(R, x, 4 * R.shape[1], R.shape[1])
         for state in in_types[4:]:
             expect_state(state, x, R.shape[1])
 
@@ -67,78 +68,73 @@ class LSTM(WindowFunction):
         xp = get_array_module(x)
         n_steps, batch, _ = x.shape
         n_units = R.shape[1]
-        W, b, R = _gate_blocks(W), _gate_blocks(b), _gate_blocks(R)
-        gates = rows(x).dot(W.T)
-        gates += b
-        gates = gates.reshape(n_steps, batch, 4, n_units)
+        upward = rows(x).dot(W.T)
+        upward += b
+        gates = xp.empty((n_steps, 4, batch, n_units), x.dtype)
+        gates[...] = upward.reshape(n_steps, batch, n_units, 4).transpose(0, 3, 1, 2)
         cs = xp.empty((n_steps + 1, batch, n_units), x.dtype)  # c_0 ... c_T
         hs = xp.empty_like(cs)
         cs[0], hs[0] = c0_h0 or (0, 0)
         tanh_cs = xp.empty_like(cs[1:])
-        lateral = xp.empty((batch, 4 * n_units), x.dtype)
-        lateral_gates = lateral.reshape(gates[0].shape)
+        R_T = xp.ascontiguousarray(_blocks(R).swapaxes(1, 2))
+        lateral = xp.empty_like(gates[0])
         written = xp.empty_like(cs[0])
-        R_T = R.T
         steps = zip(gates, cs, cs[1:], tanh_cs, hs, hs[1:], strict=False)
         for gate, c, c_next, tanh_c, h, h_next in steps:
-            xp.dot(h, R_T, out=lateral)
-            gate += lateral_gates
-            sigmoids = gate[:, 1:]
+            xp.matmul(h, R_T, out=lateral)
+            gate += lateral
+            sigmoids = gate[1:]
             sigmoids *= 0.5  # sigmoid(z) = tanh(z / 2) / 2 + 1/2: one tanh serves all four gates
             xp.tanh(gate, out=gate)
             sigmoids *= 0.5
             sigmoids += 0.5
-            a, i, f, o = gate.swapaxes(0, 1)
+            a, i, f, o = gate
             xp.multiply(f, c, out=c_next)
             xp.multiply(a, i, out=written)
             c_next += written
             xp.tanh(c_next, out=tanh_c)
             xp.multiply(o, tanh_c, out=h_next)
-        self.saved = W, R, gates, cs, tanh_cs, hs
-        self.retain_inputs((0,))
+        self.saved = gates, cs, tanh_cs, hs
         self.has_state = bool(c0_h0)
+        self.retain_inputs((0, 1, 3))
         return hs[1:], cs[-1].copy(), hs[-1].copy()
 
     def backward_arrays(self, g_hs, g_c, g_h_last):
-        (x,) = self.input_arrays()
-        W, R, gates, cs, tanh_cs, hs = self.saved
+        x, W, R = self.input_arrays()
+        gates, cs, tanh_cs, hs = self.saved
         xp = get_array_module(x)
-        n_steps, batch, _ = tanh_cs.shape
-        a, i, f, o = (gates[:, :, k] for k in range(4))
+        a, i, f, o = gates.swapaxes(0, 1)
         into_c = o * (1 - tanh_cs * tanh_cs)
-        factors = xp.empty_like(gates)
-        factors[:, :, 0] = i * (1 - a * a)
-        factors[:, :, 1] = a * (i - i * i)
-        factors[:, :, 2] = cs[:-1] * (f - f * f)
-        factors[:, :, 3] = tanh_cs * (o - o * o)
+        g_gates = xp.empty_like(gates)  # first the factors, which turn into gradients step by step
+        g_gates[:, 0] = i * (1 - a * a)
+        g_gates[:, 1] = a * (i - i * i)
+        g_gates[:, 2] = cs[:-1] * (f - f * f)
+        g_gates[:, 3] = tanh_cs * (o - o * o)
         g_h = state_gradient(tanh_cs, g_hs, g_h_last)
         g_c = xp.zeros_like(cs[0]) if g_c is None else g_c.copy()
-        g_gates = factors.reshape(n_steps, batch, -1)  # step by step, factors become gradients
-        lateral = xp.zeros_like(g_c)
-        steps = zip(g_h, into_c, f, factors, g_gates, strict=True)
-        for g_h_t, into_c_t, f_t, factors_t, g_gates_t in reversed(list(steps)):
-            g_h_t += lateral
+        R = _blocks(R)
+        lateral = xp.zeros_like(gates[0])
+        into_h = xp.zeros_like(g_c)
+        steps = zip(g_h, into_c, f, g_gates, strict=True)
+        for g_h_t, into_c_t, f_t, g_gate in reversed(list(steps)):
+            g_h_t += into_h
             into_c_t *= g_h_t
             g_c += into_c_t
-            factors_t[:, :3] *= g_c[:, None]
-            factors_t[:, 3] *= g_h_t
+            g_gate[:3] *= g_c
+            g_gate[3] *= g_h_t
             g_c *= f_t
-            xp.dot(g_gates_t, R, out=lateral)
-        g_rows = rows(g_gates)
+            xp.matmul(g_gate, R, out=lateral)
+            xp.add.reduce(lateral, axis=0, out=into_h)
+        g_rows = g_gates.transpose(0, 2, 3, 1).reshape(-1, len(W))
         grads = (
             g_rows.dot(W).reshape(x.shape),
-            _interleaved(g_rows.T.dot(rows(x))),
-            _interleaved(g_rows.sum(axis=0)),
-            _interleaved(g_rows.T.dot(rows(hs[:-1]))),
+            g_rows.T.dot(rows(x)),
+            g_rows.sum(axis=0),
+            g_rows.T.dot(rows(hs[:-1])),
         )
-        return (*grads, g_c, lateral) if self.has_state else grads
+        return (*grads, g_c, into_h) if self.has_state else grads
 
 
-def _gate_blocks(weight):
-    """Rows of an LSTM weight from ``a0 i0 f0 o0 a1 ...`` to ``a0 a1 ... i0 i1 ...``."""
-    return weight.reshape(-1, 4, *weight.shape[1:]).swapaxes(0, 1).reshape(weight.shape)
-
-
-def _interleaved(weight):
-    """The inverse of :func:`_gate_blocks`."""
-    return weight.reshape(4, -1, *weight.shape[1:]).swapaxes(0, 1).reshape(weight.shape)
+def _blocks(R):
+    """An interleaved weight ``(4U, U)`` seen as one matrix for each gate, ``(4, U, U)``."""
+    return R.reshape(-1, 4, R.shape[1]).swapaxes(0, 1)

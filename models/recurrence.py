@@ -74,10 +74,10 @@ def concat_elman(x, h, layer, activation=F.tanh):
     Returns:
         tuple of Variable: outputs ``(T, B, U)`` and the state after the window ``(B, R)``.
     """
-    _, batch, n_units = x.shape
+    n_units = x.shape[-1]
     if h is None:
         xp = get_array_module(x)
-        h = as_variable(xp.zeros((batch, len(layer.W) - n_units), x.dtype))
+        h = as_variable(xp.zeros((x.shape[-2], len(layer.W) - n_units), x.dtype))
     if activation in FUSED:
         return ConcatElman(FUSED[activation]).apply((x, layer.W, layer.b, h))
     outputs = []
@@ -189,47 +189,61 @@ class ConcatElman(WindowFunction):
         x, W, b, h0 = inputs
         xp = get_array_module(x)
         n_units = x.shape[2]
-        z = (rows(x).dot(W[:, :n_units].T) + b).reshape(*x.shape[:2], len(W))
+        O, P, S, R = _quarters(W, n_units)
         states = xp.empty((len(x) + 1, *h0.shape), x.dtype)  # h_0 ... h_T
         states[0] = h0
-        states[1:] = z[:, :, n_units:]
-        _unroll(states, W[n_units:, n_units:], self.act)
-        ys = rows(states[:-1]).dot(W[:n_units, n_units:].T).reshape(x.shape)
-        ys += z[:, :, :n_units]
+        xp.dot(rows(x), S.T, out=rows(states[1:]))
+        states[1:] += b[n_units:]
+        _unroll(states, R, self.act)
+        ys = rows(x).dot(O.T)
+        ys += rows(states[:-1]).dot(P.T)
+        ys += b[:n_units]
         self.act.apply(xp, ys)
         self.states = states
-        self.ys = ys
+        self.ys = ys.reshape(x.shape)
         self.retain_inputs((0, 1))
-        return ys, states[-1].copy()
+        return self.ys, states[-1].copy()
 
     def backward_arrays(self, g_ys, g_last):
         x, W = self.input_arrays()
         xp = get_array_module(x)
         n_units = x.shape[2]
+        O, P, S, R = _quarters(W, n_units)
         before, hs = self.states[:-1], self.states[1:]
-        g_z = xp.zeros((*x.shape[:2], len(W)), x.dtype)
-        g_s = xp.zeros_like(hs)
-        if g_ys is not None:
-            g_o = g_ys * self.act.slope(xp, self.ys)
-            g_z[:, :, :n_units] = g_o
-            rows(g_s[:-1])[...] = rows(g_o[1:]).dot(W[:n_units, n_units:])
-        if g_last is not None:
-            g_s[-1] += g_last
-        _unroll_backward(g_s, self.act.slope(xp, hs), W[n_units:, n_units:])
-        g_z[:, :, n_units:] = g_s
-        g_rows = rows(g_z)
-        g_W = xp.empty_like(W)
-        g_W[:, :n_units] = g_rows.T.dot(rows(x))
-        g_W[:, n_units:] = g_rows.T.dot(rows(before))
-        g_x = g_rows.dot(W[:, :n_units]).reshape(x.shape)
-        return g_x, g_W, g_rows.sum(axis=0), g_z[0].dot(W[:, n_units:])
+        g_o = xp.zeros_like(x) if g_ys is None else g_ys * self.act.slope(xp, self.ys)
+        g_s = xp.empty_like(hs)
+        xp.dot(rows(g_o[1:]), P, out=rows(g_s[:-1]))
+        g_s[-1] = 0 if g_last is None else g_last
+        _unroll_backward(g_s, self.act.slope(xp, hs), R)
+        g_W, g_b = xp.empty_like(W), xp.empty_like(W[0])
+        g_O, g_P, g_S, g_R = _quarters(g_W, n_units)
+        for g, g_from_x, g_from_h, g_bias in (
+            (rows(g_o), g_O, g_P, g_b[:n_units]),
+            (rows(g_s), g_S, g_R, g_b[n_units:]),
+        ):
+            g_from_x[...] = g.T.dot(rows(x))
+            g_from_h[...] = g.T.dot(rows(before))
+            g_bias[...] = g.sum(axis=0)
+        g_x = rows(g_o).dot(O)
+        g_x += rows(g_s).dot(S)
+        return g_x.reshape(x.shape), g_W, g_b, g_o[0].dot(P) + g_s[0].dot(R)
+
+
+def _quarters(W, n_units):
+    """The blocks ``O, P, S, R`` of :class:`ConcatElman`, as views."""
+    return (
+        W[:n_units, :n_units],
+        W[:n_units, n_units:],
+        W[n_units:, :n_units],
+        W[n_units:, n_units:],
+    )
 
 
 def _unroll(states, R, act):
     """``states[t + 1] = act(states[t + 1] + R states[t])`` for every step, in place."""
     xp = get_array_module(states)
     lateral = xp.empty_like(states[0])
-    R_T = R.T
+    R_T = xp.ascontiguousarray(R.T)  # a copy now is cheaper than every step's product without
     h = states[0]
     for a in states[1:]:
         xp.dot(h, R_T, out=lateral)
@@ -245,6 +259,7 @@ def _unroll_backward(g, slopes, R):
     """``g[t] = (g[t] + g[t + 1] R) * slopes[t]`` for every step from the last, in place."""
     xp = get_array_module(g)
     lateral = xp.zeros_like(g[0])
+    R = xp.ascontiguousarray(R)
     for g_t, slope in zip(g[::-1], slopes[::-1], strict=True):
         if xp is cuda.cupy:
             cuda.elementwise("T b, S d", "T g", "g = (g + b) * d", "elman_bwd")(lateral, slope, g_t)

@@ -39,4 +39,6 @@ class Stateful:
                 serializer(name, self.xp.empty(0) if state is None else state.array)
             else:
                 array = serializer(name, None)
-                setattr(self, name, as_variable(self.device.send(array)) if array.size else None)
+                if array is not None:  # None where a lenient deserializer finds nothing
+                    state = as_variable(self.device.send(array)) if array.size else None
+                    setattr(self, name, state)

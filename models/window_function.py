@@ -48,7 +48,8 @@ def expect_window(x):
 
 def expect_matrix(W, x, n_out, n_in):
     """Check the type of a weight that maps ``n_in`` to ``n_out`` units of the window ``x``."""
-    type_check.expect(W.dtype == x.dtype, W.ndim == 2, W.shape[0] == n_out, W.shape[1] == n_in)
+    type_check.expect(W.dtype == x.dtype, W.ndim == 2)
+    type_check.expect(W.shape[0] == n_out, W.shape[1] == n_in)
 
 
 def expect_bias(b, W):
@@ -58,6 +59,5 @@ def expect_bias(b, W):
 
 def expect_state(h, x, n_units):
     """Check the type of a state of ``n_units``, one row for each stream of the window ``x``."""
-    type_check.expect(
-        h.dtype == x.dtype, h.ndim == 2, h.shape[0] == x.shape[1], h.shape[1] == n_units
-    )
+    type_check.expect(h.dtype == x.dtype, h.ndim == 2)
+    type_check.expect(h.shape[0] == x.shape[1], h.shape[1] == n_units)

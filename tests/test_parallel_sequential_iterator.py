@@ -278,7 +278,7 @@ class TestWindows:
 
     def test_far_into_a_training_equals_the_same_place_of_the_first_sweep(self):
         iterator = ParallelSequentialIterator(np.arange(7), 2)
-        iterator.iteration = 7 * 10**15 + 5
+        iterator.iteration = 7 * 10**20 + 5
         assert iterator.next_window(3)[0].tolist() == [[5, 1], [6, 2], [0, 3]]
 
     @pytest.mark.parametrize("dtype", [np.int32, np.int64])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bptt_updater import BPTTUpdater
 from extensions.window_evaluator import WindowEvaluator
-from models import ARCHS, RNN, RNNForLM
+from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
 
 V, U, B = 7, 6, 4
@@ -39,11 +39,11 @@ def iterator():
 
 
 def classifier(arch):
-    """A classifier with parameters so large that the state matters."""
+    """A classifier, the same each time, with parameters so large that the state matters."""
+    np.random.seed(0)  # the model draws the seed of its dropout masks
     model = L.Classifier(ARCHS[arch](V, U))
-    random = np.random.RandomState(0)
     for _, param in sorted(model.namedparams()):
-        param.array[...] = random.uniform(-1, 1, param.shape)
+        param.array[...] = np.random.uniform(-1, 1, param.shape)
     return model
 
 
@@ -89,16 +89,24 @@ class TestMeans:
     @pytest.mark.parametrize("window", [1, 10, 22, 23, 100])
     def test_weigh_every_token_alike(self, window):
         """Here the value of a window is the mean of its tokens; the last window is short."""
-        target = Recorder(lambda x, t: {"token": chainer.Variable(x.mean(dtype=np.float32))})
+        target = Recorder(lambda x, t: {"token": chainer.Variable(np.array(x.mean()))})
         result = WindowEvaluator(iterator(), target, window, device=-1)()
         starts = [stream * len(TOKENS) // B for stream in range(B)]
         read = [np.tile(TOKENS, 2)[start : start + N_STEPS] for start in starts]
         np.testing.assert_allclose(result["main/token"], np.mean(read), rtol=1e-6)
 
-    @pytest.mark.parametrize("number", [float, np.float32, np.array], ids=lambda kind: kind.__name__)
+    @pytest.mark.parametrize(
+        "number", [float, np.float32, np.array], ids=lambda kind: kind.__name__
+    )
     def test_may_be_of_plain_numbers(self, number):
         target = Recorder(lambda x, t: {"one": number(1)})
         assert WindowEvaluator(iterator(), target, 10, device=-1)() == {"main/one": 1}
+
+    def test_are_summed_in_double_precision(self):
+        reports = iter([2**24] + [1] * (N_STEPS - 1))  # in float32, 2**24 + 1 is 2**24
+        target = Recorder(lambda x, t: {"size": chainer.Variable(np.array(next(reports), "f"))})
+        result = WindowEvaluator(iterator(), target, window=1, device=-1)()
+        assert result["main/size"] == (2**24 + N_STEPS - 1) / N_STEPS
 
     def test_are_plain_numbers_without_a_graph(self):
         result = evaluator(classifier("rnn"))()
@@ -147,6 +155,14 @@ class TestWindows:
         WindowEvaluator(iterator(), target, device=device)()
         assert [type(array) for array in target.calls[0]] == [np.ndarray, np.ndarray]
 
+    def test_are_sent_to_the_device(self, target, monkeypatch):
+        sent = []
+        validation = WindowEvaluator(iterator(), target, device=-1)
+        device = type(validation.device)
+        monkeypatch.setattr(device, "send", lambda self, window: sent.append(window) or window)
+        validation()
+        assert [array.shape for array in sent[0]] == [(N_STEPS, B), (N_STEPS, B)]
+
     def test_without_a_step_are_refused(self, target):
         with pytest.raises(ValueError, match="window"):
             WindowEvaluator(iterator(), target, window=0, device=-1)()
@@ -188,7 +204,10 @@ class TestEachEvaluation:
         target = Recorder()
         calls_before = []
         WindowEvaluator(
-            iterator(), target, device=-1, eval_hook=lambda _: calls_before.append(len(target.calls))
+            iterator(),
+            target,
+            device=-1,
+            eval_hook=lambda _: calls_before.append(len(target.calls)),
         )()
         assert calls_before == [0]
 
@@ -261,16 +280,14 @@ class TestTraining:
 
     def test_goes_on_as_if_there_had_been_no_evaluation(self, arch):
         evaluated, undisturbed = self.updater(arch), self.updater(arch)
-        models = [each.get_optimizer("main").target for each in (evaluated, undisturbed)]
-        if arch == "lstm":
-            for model in models:
-                model.predictor.seed = 5
-        evaluator(models[0].copy())()
+        evaluator(evaluated.get_optimizer("main").target.copy())()
         evaluated.update()
         undisturbed.update()
-        if arch != "lstm":
-            for param, expected in zip(*(model.params() for model in models), strict=True):
-                np.testing.assert_array_equal(param.array, expected.array)
+        params, expected = (
+            each.get_optimizer("main").target.params() for each in (evaluated, undisturbed)
+        )
+        for param, expected_param in zip(params, expected, strict=True):
+            np.testing.assert_array_equal(param.array, expected_param.array)
 
     def test_keeps_its_place_in_the_data(self, arch):
         updater = self.updater(arch)
@@ -283,3 +300,19 @@ class TestTraining:
         evaluator(model.copy())()
         for param, grad in zip(model.params(), before, strict=True):
             np.testing.assert_array_equal(param.grad, grad)
+
+
+def test_trainer_logs_the_means_of_every_epoch(tmp_path):
+    model = classifier("rnn")
+    train_iter = ParallelSequentialIterator(TOKENS, B)
+    updater = BPTTUpdater(train_iter, optimizers.SGD(0.01).setup(model), 5, -1)
+    trainer = Trainer(updater, (3, "epoch"), out=tmp_path)
+    trainer.extend(evaluator(model.copy()))
+    trainer.extend(extensions.LogReport())
+    trainer.run()
+    log = trainer.get_extension("LogReport").log
+    assert [row["epoch"] for row in log] == [1, 2, 3]
+    assert all("validation/main/accuracy" in row for row in log)
+    np.testing.assert_allclose(
+        log[-1]["validation/main/loss"], step_by_step(model)["main/loss"], rtol=1e-6
+    )

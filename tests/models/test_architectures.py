@@ -645,8 +645,6 @@ def test_moving_the_model_takes_its_state_along(arch):
 @pytest.mark.gpu
 @each_arch
 def test_a_model_moved_to_the_gpu_goes_on_from_its_state(arch):
-    if not chainer.backends.cuda.available:
-        pytest.skip("no CUDA GPU here, or no CuPy")
     model = new_model(arch)
     x = ids(2 * T)
     expected = loop(arch, model, x)[T * B :]

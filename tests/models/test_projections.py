@@ -268,6 +268,12 @@ def test_wrong_hidden_states_raise_invalid_type(wrong):
         project(WRONG_STATES[wrong](h), layer)
 
 
+def test_integers_throughout_the_output_layer_raise_invalid_type():
+    h, layer, _ = output_case(*SHAPES["usual"], np.int32)
+    with pytest.raises(InvalidType, match=r"Project[\s\S]*Expect: in_types"):
+        project(h, layer)
+
+
 WRONG_PARAMS = {
     "weight a vector": ("W", lambda W: W[0]),
     "weight of other units": ("W", lambda W: W[:, 1:]),

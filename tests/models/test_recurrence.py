@@ -1,6 +1,6 @@
 """``elman`` and ``concat_elman``: against loops in float64, and finite differences."""
 
-from itertools import combinations
+from itertools import combinations, product
 
 import chainer_compat
 
@@ -293,6 +293,16 @@ def test_gradients_of_two_inputs_share_no_memory(name, activation, has_state):
 
 
 @each_function
+@pytest.mark.parametrize("activation", FUSED)
+@each_shape
+def test_gradients_share_no_memory_with_those_of_the_outputs(name, activation, shape):
+    case = Case(name, SHAPES[shape], FUSED[activation][0])
+    node = case(*map(Variable, case.inputs))[0].creator
+    for one, other in product(node.backward_arrays(*case.gradients), case.gradients):
+        assert not np.shares_memory(one, other)
+
+
+@each_function
 @each_activation
 @with_and_without_state
 def test_forward_leaves_its_inputs_alone(name, activation, has_state):
@@ -319,10 +329,10 @@ def test_backward_leaves_the_gradients_of_the_outputs_alone(name, activation, us
 
 @each_function
 @pytest.mark.parametrize("activation", FUSED)
-def test_the_state_after_the_window_has_its_own_memory(name, activation):
+def test_the_state_after_the_window_does_not_keep_the_window_in_memory(name, activation):
     case = Case(name, SHAPES["usual"], FUSED[activation][0])
-    outputs, last = case(*case.inputs)
-    assert not np.shares_memory(outputs.array, last.array)
+    _, last = case(*case.inputs)
+    assert last.array.base is None
 
 
 @each_function
@@ -418,6 +428,13 @@ WRONG_TYPES = {
     "joined: weight not square": (change_param, "concat_elman", 0, without_last_column),
     "joined: weight a vector": (change_param, "concat_elman", 0, lambda W: W[0]),
 }
+
+
+@each_function
+def test_integers_throughout_raise_invalid_type(name):
+    case = Case(name, SHAPES["usual"], dtype=np.int32)
+    with pytest.raises(InvalidType, match=r"Elman[\s\S]*Expect: in_types"):
+        case(*case.inputs)
 
 
 @pytest.mark.parametrize("wrong", WRONG_TYPES)

@@ -190,6 +190,13 @@ def test_evaluation_does_not_advance():
     assert model.steps == 0
 
 
+def test_evaluation_spends_no_time_on_masks(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("models.rnn_for_lm.dropout_mask", lambda *place: drawn.append(place))
+    evaluation(new_model(), ids())
+    assert not drawn
+
+
 def test_training_twice_drops_other_units():
     model = spread(new_model())
     first = training(model, ids())
@@ -226,9 +233,10 @@ def test_training_beyond_32_bits_of_steps():
     assert model.steps == 2**32 + 2
 
 
-def test_training_in_float64_stays_in_float64():
-    with chainer.using_config("dtype", np.float64):
-        assert training(new_model(), ids()).dtype == np.float64
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_training_keeps_the_type_of_the_parameters(dtype):
+    with chainer.using_config("dtype", dtype):
+        assert training(new_model(), ids()).dtype == dtype
 
 
 def test_ratio_zero_gives_the_values_of_evaluation():

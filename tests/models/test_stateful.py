@@ -153,8 +153,6 @@ def test_state_on_the_same_device_survives_moving():
 
 @pytest.mark.gpu
 def test_state_moves_to_the_gpu_and_back():
-    if not chainer.backends.cuda.available:
-        pytest.skip("no CUDA GPU here, or no CuPy")
     link = Total()
     link(numbers(1, 2))
     link.to_device("@cupy:0")
