@@ -11,12 +11,13 @@ from models.window_function import (
     expect_matrix,
     expect_state,
     expect_window,
+    masked,
     rows,
     state_gradient,
 )
 
 
-def lstm(x, c, h, upward, lateral):
+def lstm(x, c, h, upward, lateral, mask=None):
     """Chainer's LSTM over a window, the arithmetic of ``chainer.links.LSTM``.
 
     ``a, i, f, o = upward(x_t) + lateral(h_{t-1})``, interleaved unit by unit as in
@@ -28,12 +29,13 @@ def lstm(x, c, h, upward, lateral):
         x (Variable): inputs, ``(T, B, in)``.
         c, h (Variable or None): cell state and output before the window, ``(B, U)``; both or none.
         upward, lateral (chainer.links.Linear): ``in`` to ``4U``, and ``U`` to ``4U`` without bias.
+        mask (array or None): dropout mask of the inputs, ``(T, B, in)``.
 
     Returns:
         tuple of Variable: outputs ``(T, B, U)``, cell state and last output ``(B, U)``.
     """
     inputs = (x, upward.W, upward.b, lateral.W)
-    return LSTM().apply(inputs if c is None and h is None else (*inputs, c, h))
+    return LSTM(mask).apply(inputs if c is None and h is None else (*inputs, c, h))
 
 
 class LSTM(WindowFunction):
@@ -52,6 +54,9 @@ class LSTM(WindowFunction):
     Every factor that does not hold ``g_h`` or ``g_c`` is computed for the whole window before.
     """
 
+    def __init__(self, mask):
+        self.mask = mask
+
     def check_type_forward(self, in_types):
         type_check.expect(in_types.size() >= 4)
         x, W, b, R = in_types[:4]
@@ -68,6 +73,7 @@ class LSTM(WindowFunction):
         xp = get_array_module(x)
         n_steps, batch, _ = x.shape
         n_units = R.shape[1]
+        x = masked(x, self.mask)
         upward = rows(x).dot(W.T)
         upward += b
         gates = xp.empty((n_steps, 4, batch, n_units), x.dtype)
@@ -94,14 +100,14 @@ class LSTM(WindowFunction):
             c_next += written
             xp.tanh(c_next, out=tanh_c)
             xp.multiply(o, tanh_c, out=h_next)
-        self.saved = gates, cs, tanh_cs, hs
+        self.saved = x, gates, cs, tanh_cs, hs
         self.has_state = bool(c0_h0)
-        self.retain_inputs((0, 1, 3))
+        self.retain_inputs((1, 3))
         return hs[1:], cs[-1].copy(), hs[-1].copy()
 
     def backward_arrays(self, g_hs, g_c, g_h_last):
-        x, W, R = self.input_arrays()
-        gates, cs, tanh_cs, hs = self.saved
+        W, R = self.input_arrays()
+        x, gates, cs, tanh_cs, hs = self.saved
         xp = get_array_module(x)
         a, i, f, o = gates.swapaxes(0, 1)
         into_c = o * (1 - tanh_cs * tanh_cs)
@@ -127,7 +133,7 @@ class LSTM(WindowFunction):
             xp.add.reduce(lateral, axis=0, out=into_h)
         g_rows = g_gates.transpose(0, 2, 3, 1).reshape(-1, len(W))
         grads = (
-            g_rows.dot(W).reshape(x.shape),
+            masked(g_rows.dot(W).reshape(x.shape), self.mask),
             g_rows.T.dot(rows(x)),
             g_rows.sum(axis=0),
             g_rows.T.dot(rows(hs[:-1])),

@@ -6,7 +6,14 @@ from chainer.backend import get_array_module
 from chainer.backends import cuda
 from chainer.utils import type_check
 
-from models.window_function import WindowFunction, expect_bias, expect_matrix, expect_window, rows
+from models.window_function import (
+    WindowFunction,
+    expect_bias,
+    expect_matrix,
+    expect_window,
+    masked,
+    rows,
+)
 
 
 def embed(x, W):
@@ -22,17 +29,18 @@ def embed(x, W):
     return Embed().apply((x if x.ndim == 2 else x[None], W))[0]
 
 
-def project(h, layer):
+def project(h, layer, mask=None):
     """One row of logits for every prediction of a window, in order of time.
 
     Args:
         h (Variable): window of hidden states, ``(T, B, U)``.
         layer (chainer.links.Linear): ``U`` to ``V``.
+        mask (array or None): dropout mask of the hidden states, ``(T, B, U)``.
 
     Returns:
         Variable: ``(T * B, V)``.
     """
-    return Project().apply((h, layer.W, layer.b))[0]
+    return Project(mask).apply((h, layer.W, layer.b))[0]
 
 
 class Embed(WindowFunction):
@@ -75,6 +83,9 @@ def _sum_by_id(ids, vectors, n_vocab):
 class Project(WindowFunction):
     """:func:`project`. ``y = h W^T + b``; ``g_h = g_y W``, ``g_W = g_y^T h``, ``g_b = sum g_y``."""
 
+    def __init__(self, mask):
+        self.mask = mask
+
     def check_type_forward(self, in_types):
         type_check.expect(in_types.size() == 3)
         h, W, b = in_types
@@ -83,12 +94,14 @@ class Project(WindowFunction):
         expect_bias(b, W)
 
     def forward(self, inputs):
-        self.retain_inputs((0, 1))
         h, W, b = inputs
-        y = rows(h).dot(W.T)
+        self.h = masked(h, self.mask)
+        self.retain_inputs((1,))
+        y = rows(self.h).dot(W.T)
         y += b
         return (y,)
 
     def backward_arrays(self, g_y):
-        h, W = self.input_arrays()
-        return g_y.dot(W).reshape(h.shape), g_y.T.dot(rows(h)), g_y.sum(axis=0)
+        (W,) = self.input_arrays()
+        g_h = masked(g_y.dot(W).reshape(self.h.shape), self.mask)
+        return g_h, g_y.T.dot(rows(self.h)), g_y.sum(axis=0)

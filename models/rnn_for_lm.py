@@ -2,7 +2,6 @@
 
 import chainer_compat
 
-import chainer.functions as F
 import chainer.links as L
 import numpy as np
 from chainer import Chain, config
@@ -18,9 +17,9 @@ class LSTM(Stateful, L.LSTM):
 
     state_names = ("c", "h")
 
-    def forward(self, x):
-        """Outputs ``(T, B, U)`` for a window of inputs ``(T, B, U)``."""
-        hs, self.c, self.h = lstm(x, self.c, self.h, self.upward, self.lateral)
+    def forward(self, x, mask=None):
+        """Outputs ``(T, B, U)`` for a window of inputs ``(T, B, U)``, dropped by ``mask``."""
+        hs, self.c, self.h = lstm(x, self.c, self.h, self.upward, self.lateral, mask)
         return hs
 
 
@@ -60,18 +59,20 @@ class RNNForLM(Chain):
 
     def forward(self, x):
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
-        e = self._drop(embed(x, self.embed.W), layer=0)
-        h1 = self._drop(self.l1(e), layer=1)
-        h2 = self._drop(self.l2(h1), layer=2)
+        e = embed(x, self.embed.W)
+        h1 = self.l1(e, self._mask(e, layer=0))
+        h2 = self.l2(h1, self._mask(h1, layer=1))
+        y = project(h2, self.l3, self._mask(h2, layer=2))
         if config.train:
             self.steps += len(e)
-        return project(h2, self.l3)
+        return y
 
-    def _drop(self, h, layer):
+    def _mask(self, h, layer):
+        """Dropout mask of the window ``h``, or None outside of training."""
         if not config.train:
-            return h
+            return None
         mask = dropout_mask(self.xp, self.dropout_ratio, h.shape, self.seed, layer, self.steps)
-        return F.dropout(h, self.dropout_ratio, mask=mask.astype(h.dtype, copy=False))
+        return mask.astype(h.dtype, copy=False)
 
     def serialize_state(self, serializer):
         """Save or restore what the next dropout masks follow from."""

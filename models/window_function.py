@@ -41,6 +41,11 @@ def state_gradient(hs, g_hs, g_last):
     return g
 
 
+def masked(window, mask):
+    """Dropout, forward and backward: the window times its mask, or itself without one."""
+    return window if mask is None else window * mask
+
+
 def expect_window(x):
     """Check the type of a window of vectors."""
     type_check.expect(x.dtype.kind == "f", x.ndim == 3, x.shape[0] >= 1)
