@@ -14,7 +14,8 @@ VERSION := $(if $(INTERPRETER),$(shell $(INTERPRETER) -c \
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: help train predict test lint test-all-pythons test-gpu clean interpreter
+.PHONY: help train predict test lint test-all-pythons test-gpu \
+    test-faults bench bench-quick clean interpreter
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -50,6 +51,15 @@ test-all-pythons:  ## run the tests on every interpreter of 3.10 to 3.13 that is
 test-gpu: $(VENV)/dev-$(VERSION)  ## run the tests that need a CUDA GPU, or say that there is none
 	$(VENV)/bin/python -m pytest -m gpu -rs $(ARGS)
 
+test-faults: $(VENV)/dev-$(VERSION)  ## kill the training at least fifty times over, and compare
+	$(VENV)/bin/python -m pytest -m faults $(ARGS)
+
+bench: $(VENV)/bench-$(VERSION)  ## measure beside PyTorch, JAX, NumPy and the tutorial's schedule
+	$(VENV)/bin/python -m benchmarks.run $(ARGS)
+
+bench-quick: $(VENV)/bench-$(VERSION)  ## the updates only, in under a minute
+	$(VENV)/bin/python -m benchmarks.run --quick $(ARGS)
+
 clean:  ## remove the environments and what running has left, but no results
 	rm -rf .venv .venv-3.* .pytest_cache .hypothesis .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -71,4 +81,9 @@ $(VENV)/main-$(VERSION): requirements-build.txt requirements.txt | interpreter
 $(VENV)/dev-$(VERSION): $(VENV)/main-$(VERSION) requirements-dev.txt
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(PIP) --no-build-isolation -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/bench-$(VERSION): $(VENV)/main-$(VERSION) requirements-bench.txt
+	@echo "Installing the peers into $(VENV), a large download ..."
+	@$(PIP) --no-build-isolation -r requirements-bench.txt
 	@touch $@

@@ -74,7 +74,8 @@ class PlotLog(Extension):
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(6.4, 4), dpi=120, layout="constrained")
+        figure = Figure(figsize=(6.4, 4), dpi=120)
+        figure.subplots_adjust(left=0.12, right=0.97, bottom=0.13, top=0.97)
         axes = figure.add_subplot()
         for (key, label), (color, marker, line) in zip(self.keys.items(), _STYLES, strict=False):
             points = [(entry["epoch"], entry[key]) for entry in log if key in entry]

@@ -1,0 +1,44 @@
+"""How well the network counts, reported with every evaluation."""
+
+import chainer_compat
+
+from chainer.backend import get_array_module
+
+from counting.scores import free_run, run_ends
+from extensions.window_evaluator import WindowEvaluator
+
+
+class CountingEvaluator(WindowEvaluator):
+    """A WindowEvaluator that also reports ``boundary_accuracy`` and ``free_run``.
+
+    ``boundary_accuracy`` is the accuracy on the last token of each run, the share of places where
+    the next number changes that are foreseen; absent where there is none. ``free_run`` is how many
+    tokens the model generates correctly from a reset state, see :func:`counting.scores.free_run`.
+    The first takes the logits that the evaluation computes anyway, the second one more window.
+
+    Args:
+        iterator, target, options: as for :class:`WindowEvaluator`; ``target`` is a
+            ``chainer.links.Classifier``.
+        tokens (numpy.ndarray): the true sequence to generate, int32, see
+            :func:`counting.scores.periods`.
+    """
+
+    def __init__(self, iterator, target, tokens, **options):
+        super().__init__(iterator, target, **options)
+        self._tokens = tokens if self.device is None else self.device.send(tokens)
+
+    def evaluate(self):
+        """Run the model over the data; return the means by name."""
+        means = super().evaluate()
+        return {**means, "free_run": free_run(self.get_target("main").predictor, self._tokens)}
+
+    def evaluate_window(self, target, x, t):
+        """Means over a window and the number of predictions that each is over, by name."""
+        means = super().evaluate_window(target, x, t)
+        ends = run_ends(x, t)
+        n_ends = int(ends.sum())
+        if n_ends:
+            predicted = target.y.array[ends].argmax(axis=1)
+            right = int(get_array_module(x).count_nonzero(predicted == t.ravel()[ends]))
+            means["boundary_accuracy"] = right / n_ends, n_ends
+        return means
