@@ -21,13 +21,18 @@ class UsageError(CommandError):
     exit_code = 2
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the default after each option's meaning, where there is one to name."""
+
+    def _get_help_string(self, action):
+        return action.help if not action.default else super()._get_help_string(action)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """An ``argparse.ArgumentParser`` whose errors are one line, without the usage before it."""
 
     def __init__(self, description):
-        super().__init__(
-            description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
+        super().__init__(description=description, formatter_class=_HelpFormatter)
 
     def error(self, message):
         """Say what is wrong in one line on stderr and exit with code 2."""

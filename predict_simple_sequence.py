@@ -29,12 +29,12 @@ def parse_arguments(argv):
     """Read the command line."""
     parser = ArgumentParser(__doc__.split("\n")[0])
     add = parser.add_argument
-    add("-a", "--arch", choices=ARCHS, help="architecture; read from the file unless given")
+    add("-a", "--arch", choices=ARCHS, help="architecture (default: the file's)")
     add(
         "-u",
         "--unit",
         type=whole_number(1),
-        help="units in each layer; read from the file unless given",
+        help="units in each layer (default: the file's)",
     )
     add(
         "-g",
@@ -45,7 +45,7 @@ def parse_arguments(argv):
     )
     add("-p", "--primeindex", type=whole_number(0), default=1, help="the number to begin with")
     add("-l", "--length", type=whole_number(1), default=100, help="how many numbers to generate")
-    add("-m", "--modelpath", help="model file; result/{arch}_simple_sequence.model unless given")
+    add("-m", "--modelpath", help="model file (default: result/{arch}_simple_sequence.model)")
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     if args.modelpath is None:

@@ -52,7 +52,13 @@ def parse_arguments(description, argv):
     parser = ArgumentParser(description)
     add = parser.add_argument
     add("-a", "--arch", choices=ARCHS, default="rnn", help="architecture of the network")
-    add("-u", "--unit", type=whole_number(1), default=100, help="units in each layer")
+    add(
+        "-u",
+        "--unit",
+        type=whole_number(1),
+        default=100,
+        help="units in each layer, the width of its state",
+    )
     add(
         "-l",
         "--bproplen",
@@ -74,20 +80,20 @@ def parse_arguments(description, argv):
         "-r",
         "--resume",
         metavar="SNAPSHOT",
-        help="go on from this file, or from the newest usable one in --out if 'auto'",
+        help="snapshot to go on from; 'auto' is the newest usable one in --out (default: afresh)",
     )
     add(
         "--seed",
         type=whole_number(0, 2**32 - 1),
         default=0,
-        help="of the initial parameters and of dropout",
+        help="of the initial parameters and of dropout (default: 0)",
     )
-    add("--lr", type=positive_number, default=0.0005, help="learning rate, Adam's alpha")
+    add("--lr", type=positive_number, default=0.0005, help="learning rate: Adam's alpha")
     add(
         "--gradclip",
         type=positive_number,
         metavar="NORM",
-        help="largest L2 norm of the gradient; None is no limit",
+        help="largest L2 norm of the gradient (default: no limit)",
     )
     add(
         "--n-vocab",
@@ -107,7 +113,7 @@ def parse_arguments(description, argv):
         "--keep",
         type=whole_number(1),
         metavar="N",
-        help="keep only the newest N snapshots of this run; None keeps all",
+        help="keep only the newest N snapshots of this run (default: keep all)",
     )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
