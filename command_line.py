@@ -1,12 +1,14 @@
 """What the commands share: options that are checked, and errors that are one line."""
 
 import argparse
+import errno
 import math
 import os
 import sys
 import traceback
+import warnings
 
-from safe_files import remove_temporary_files, write_file
+from safe_files import check_writable, remove_temporary_files
 
 
 class CommandError(Exception):
@@ -70,34 +72,49 @@ def positive_number(text):
 def run_command(main, argv=None):
     """Run ``main(argv)``; turn what goes wrong into one line on stderr and an exit code.
 
-    With ``--debug`` among the arguments the traceback is printed before that line.
+    Warnings, as of a number that overflows, are not shown: what they warn of is told where it
+    matters. With ``--debug`` among the arguments they are, and a traceback precedes the line.
 
     Returns:
         int: the exit code.
     """
     argv = sys.argv[1:] if argv is None else argv
+    debug = "--debug" in argv
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the command
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as we run
     try:
-        return main(argv) or 0
-    except CommandError as error:
-        message, code = str(error), error.exit_code
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.simplefilter("ignore")
+            code = main(argv)
+        sys.stdout.flush()
+        return code
+    except Exception as error:
+        message, code = _explain(error)
     except KeyboardInterrupt:
         message, code = "interrupted", 130
-    except MemoryError:
-        message, code = "not enough memory for these sizes", 1
-    except BrokenPipeError:
-        # Nobody reads stdout any more; without this, flushing it at exit would fail once again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        message, code = "standard output was closed", 1
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        message, code = f"{place}{error.strerror or error}", 1
-    except Exception as error:
-        message, code = f"unexpected {type(error).__name__}: {error} (--debug tells more)", 1
-    if "--debug" in argv:
+    if debug:
         traceback.print_exc()
     program = os.path.basename(sys.argv[0])
     print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+def _explain(error):
+    """Message and exit code for what has ended a command."""
+    if isinstance(error, CommandError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError):
+        return "not enough memory for these sizes", 1
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}", 1
+    if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC):
+        # Of all that is written, only standard output has no name. Nothing more goes there, or
+        # flushing it at exit would fail once again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"standard output cannot be written: {error.strerror}", 1
+    return f"unexpected {type(error).__name__}: {error} (--debug tells more)", 1
 
 
 def prepare_folder(path):
@@ -108,8 +125,7 @@ def prepare_folder(path):
     """
     try:
         os.makedirs(path, exist_ok=True)
-        write_file(os.path.join(path, "writable"), lambda file: None)
-        os.remove(os.path.join(path, "writable"))
+        check_writable(path)
         remove_temporary_files(path)
     except OSError as error:
         raise UsageError(

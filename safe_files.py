@@ -10,11 +10,13 @@ import contextlib
 import hashlib
 import math
 import os
+import re
 import struct
 import zipfile
 
 import numpy as np
 
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
 _SEAL = b"sha256:"
 _DIGEST_LENGTH = 64  # hexadecimal digits
 _MAX_RATIO = 32  # of size in memory to size on disk; trained parameters hardly compress
@@ -51,6 +53,14 @@ def write_file(path, write):
     _sync_folder(folder)
 
 
+def check_writable(folder):
+    """Raise OSError if no file can be made in the folder."""
+    probe = os.path.join(folder, f".probe.{os.getpid()}.tmp")
+    with open(probe, "wb"):
+        pass
+    os.remove(probe)
+
+
 def _sync_folder(folder):
     """Make the renaming itself durable, on systems where a folder can be opened."""
     with contextlib.suppress(OSError):
@@ -64,7 +74,7 @@ def _sync_folder(folder):
 def remove_temporary_files(folder):
     """Remove what a run that was killed while writing has left in ``folder``."""
     for name in os.listdir(folder):
-        if name.startswith(".") and name.endswith(".tmp"):
+        if _TEMPORARY.fullmatch(name):
             with contextlib.suppress(OSError):
                 os.remove(os.path.join(folder, name))
 
@@ -122,6 +132,8 @@ def read_arrays(path, only=None, sealed=True, limit=None):
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                raise BadFile("is empty")
             if only is None:
                 _check_seal(file, sealed)
             with zipfile.ZipFile(file) as archive:
@@ -140,10 +152,7 @@ def read_arrays(path, only=None, sealed=True, limit=None):
 
 
 def _check_seal(file, required):
-    size = file.seek(0, os.SEEK_END)
-    if size == 0:
-        raise BadFile("is empty")
-    length = size - _DIGEST_LENGTH
+    length = file.seek(0, os.SEEK_END) - _DIGEST_LENGTH
     file.seek(max(length - len(_SEAL), 0))
     if file.read(len(_SEAL)) != _SEAL:
         if required:

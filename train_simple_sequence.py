@@ -118,7 +118,7 @@ def main(argv):
     # Go on from a snapshot.
     if args.resume == "auto":
         snapshot.resume_newest(trainer)
-    elif args.resume:
+    elif args.resume is not None:
         snapshot.resume(args.resume, trainer)
 
     # Run the training, then save the model.

@@ -25,13 +25,13 @@ FIXED = {
     "repeat": "--repeat",
     "batchsize": "--batchsize",
     "bproplen": "--bproplen",
+    "seed": "--seed",
 }
 # Options that may be others when a training is resumed.
 CHANGEABLE = {
     "epoch": "--epoch",
     "lr": "--lr",
     "gradclip": "--gradclip",
-    "seed": "--seed",
     "gpu": "--gpu",
     "out": "--out",
     "snapshot_every": "--snapshot-every",

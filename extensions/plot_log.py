@@ -38,6 +38,7 @@ class PlotLog(Extension):
         self._trainer = None
         self._drawn = 0  # entries of the log in the last picture
         self._drawn_at = 0.0
+        self._failed = False
 
     def initialize(self, trainer):
         """Remember the trainer for the end, and when it began."""
@@ -48,6 +49,10 @@ class PlotLog(Extension):
         """Draw, unless that was done a moment ago."""
         if time.monotonic() - self._drawn_at >= _SECONDS_BETWEEN:
             self._draw(trainer)
+
+    def on_error(self, trainer, exception, traceback):
+        """Note that the training has failed: then that is what the user is told."""
+        self._failed = True
 
     def finalize(self):
         """Draw what the last picture does not show yet, also when the training was cut short."""
@@ -64,7 +69,8 @@ class PlotLog(Extension):
             write_file(path, lambda file: figure.savefig(file, format="png"))
         except OSError as error:
             # A picture can be drawn again from the log; no training is worth losing for it.
-            print(f"warning: {error.filename}: {error.strerror}", file=sys.stderr)
+            if not self._failed:
+                print(f"warning: {error.filename}: {error.strerror}", file=sys.stderr)
         self._drawn = len(log)
         self._drawn_at = time.monotonic()
 

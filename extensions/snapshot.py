@@ -1,5 +1,6 @@
 """Snapshots that hold all a training depends on, and going on from one."""
 
+import contextlib
 import json
 import os
 import re
@@ -72,7 +73,8 @@ class Snapshot(Extension):
             raise CommandError(
                 f"parameter {bad} is not finite after iteration {iteration}; {self.advice()}"
             )
-        write_arrays(path, {"snapshot": json.dumps(self.about), **arrays})
+        about = json.dumps({**self.about, "arrays": _manifest(arrays)})
+        write_arrays(path, {"snapshot": about, **arrays})
         self.last = path
         if self.keep:
             self._remove_old(trainer.out)
@@ -93,15 +95,17 @@ class Snapshot(Extension):
             self(self._trainer)
 
     def _remove_old(self, folder):
+        for _, path in self._own(folder)[self.keep :]:
+            os.remove(path)
+
+    def _own(self, folder):
+        """Iteration and path of this run's snapshots, newest iteration first."""
         own = []
         for iteration, path in _snapshots(folder):
-            try:
+            with contextlib.suppress(BadFile):
                 if _about(path)["run"] == self.about["run"]:
                     own.append((iteration, path))
-            except BadFile:
-                continue
-        for _, path in own[self.keep :]:
-            os.remove(path)
+        return own
 
     def resume(self, path, trainer):
         """Go on from a snapshot; print which options have changed since.
@@ -119,7 +123,7 @@ class Snapshot(Extension):
                         f"argument -r/--resume: {path} was trained with {option} {was}, "
                         f"not {option} {now}; give {option} {was} or another snapshot"
                     )
-            _load(path, trainer)
+            _load(path, about, trainer)
         except BadFile as error:
             usage = not os.path.isfile(path)
             kind = UsageError if usage else CommandError
@@ -128,6 +132,10 @@ class Snapshot(Extension):
                 "expected 'auto' or a file snapshot_iter_N that this command has written"
             ) from error
         self._adopt(path, about)
+        # Whoever goes back to an old snapshot leaves the way that led to those after it.
+        newest = max((n for n, _ in self._own(trainer.out)), default=0)
+        if newest > trainer.updater.iteration:
+            self.about.update(run=secrets.token_hex(8), started=time.time())
 
     def resume_newest(self, trainer):
         """Go on from the newest usable snapshot of this configuration's newest run, if any."""
@@ -148,7 +156,7 @@ class Snapshot(Extension):
                 continue
             if self.last is None:
                 try:
-                    _load(path, trainer)
+                    _load(path, about, trainer)
                     self._adopt(path, about)
                 except BadFile as error:
                     print(f"Passed over {path}: it {error}")
@@ -183,20 +191,27 @@ def _snapshots(folder):
 def _about(path):
     """What a snapshot says of itself."""
     text = read_arrays(path, only="snapshot").get("snapshot")
-    if text is None:
+    try:
+        about = json.loads(str(text))
+        known = set(about) >= {"format", "run", "started", "fixed", "changeable", "arrays"}
+    except (ValueError, TypeError):
+        known = False
+    if not known:
         raise BadFile("is no snapshot of this program")
-    about = json.loads(str(text))
-    if about.get("format") != _FORMAT:
+    if about["format"] != _FORMAT:
         raise BadFile("is a snapshot of another version of this program")
     return about
 
 
-def _load(path, trainer):
-    """Bring the trainer to the state that the snapshot holds, or raise BadFile."""
+def _load(path, about, trainer):
+    """Bring the trainer to the state that the snapshot holds, or raise BadFile and leave it."""
     model = trainer.updater.get_optimizer("main").target
     n_bytes = sum(param.array.nbytes for param in model.params())
     # Parameters, Adam's two moments and, generously, recurrent state and log.
     arrays = read_arrays(path, limit=4 * n_bytes + 2**28)
+    arrays.pop("snapshot")
+    if _manifest(arrays) != about["arrays"]:
+        raise BadFile("does not hold the arrays that it says")
     for name, param in model.namedparams():
         array = arrays.get(_MODEL + name)
         if array is None or array.shape != param.shape or array.dtype != param.dtype:
@@ -208,6 +223,14 @@ def _load(path, trainer):
         NpzDeserializer(arrays).load(trainer)
     except (KeyError, ValueError, TypeError) as error:
         raise BadFile(f"does not fit this version of the program ({error})") from error
+
+
+def _manifest(arrays):
+    """Type and shape of each array by its name, as JSON keeps them."""
+    return {
+        name: [array.dtype.str, list(array.shape)]
+        for name, array in ((name, np.asarray(array)) for name, array in arrays.items())
+    }
 
 
 def _not_finite(arrays):
