@@ -87,15 +87,13 @@ def run_command(main, argv=None):
         with warnings.catch_warnings():
             if not debug:
                 warnings.simplefilter("ignore")
-            code = main(argv)
+            code = main(argv) or 0
         sys.stdout.flush()
         return code
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         message, code = _explain(error)
-    except KeyboardInterrupt:
-        message, code = "interrupted", 130
-    if debug:
-        traceback.print_exc()
+        if debug:
+            traceback.print_exc()
     program = os.path.basename(sys.argv[0])
     print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
     return code
@@ -105,6 +103,8 @@ def _explain(error):
     """Message and exit code for what has ended a command."""
     if isinstance(error, CommandError):
         return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130
     if isinstance(error, MemoryError):
         return "not enough memory for these sizes", 1
     if isinstance(error, OSError) and error.filename:
@@ -155,7 +155,7 @@ def check_gpu(number):
             f"({error}); -1 is the CPU"
         ) from None
     if number >= count:
+        choice = f"choose from 0 to {count - 1}, or " if count else "choose "
         raise UsageError(
-            f"argument -g/--gpu: there is no CUDA device {number}; "
-            f"choose from 0 to {count - 1}, or -1 for the CPU"
+            f"argument -g/--gpu: there is no CUDA device {number}; {choice}-1 for the CPU"
         )

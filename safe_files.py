@@ -129,8 +129,8 @@ def read_arrays(path, only=None, sealed=True, limit=None):
     Raises:
         BadFile: if the file is missing or damaged, holds objects, or would take too much memory.
     """
-    try:
-        with open(path, "rb") as file:
+    with _open(path) as file:
+        try:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
                 raise BadFile("is empty")
@@ -138,17 +138,26 @@ def read_arrays(path, only=None, sealed=True, limit=None):
                 _check_seal(file, sealed)
             with zipfile.ZipFile(file) as archive:
                 return _read_archive(archive, min(_MAX_RATIO * size, limit or math.inf), only)
-    except BadFile:
-        raise
+        except BadFile:
+            raise
+        except Exception as error:
+            # On damaged input the readers of zip and npy raise almost anything.
+            raise BadFile("is damaged or of another format") from error
+
+
+def _open(path):
+    try:
+        if os.path.isdir(path):
+            raise BadFile("is a folder")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise BadFile("is no regular file")  # to open a pipe could take forever
+        return open(path, "rb")
     except FileNotFoundError:
         raise BadFile("does not exist") from None
-    except IsADirectoryError:
-        raise BadFile("is a folder") from None
     except PermissionError:
         raise BadFile("may not be read") from None
-    except Exception as error:
-        # On damaged input the readers of zip and npy raise almost anything.
-        raise BadFile("is damaged or of another format") from error
+    except (OSError, ValueError) as error:
+        raise BadFile(f"cannot be read: {getattr(error, 'strerror', error)}") from error
 
 
 def _check_seal(file, required):
@@ -157,6 +166,11 @@ def _check_seal(file, required):
     if file.read(len(_SEAL)) != _SEAL:
         if required:
             raise BadFile("is damaged or of another format: it has no checksum")
+        # Without a comment a zip file ends with this record; else a seal may have been cut off.
+        file.seek(max(length + _DIGEST_LENGTH - 22, 0))
+        record = file.read()
+        if record[:4] != b"PK\5\6" or record[-2:] != b"\0\0":
+            raise BadFile("is damaged or of another format")
         return
     digest = file.read()
     if _digest(file, length) != digest:
@@ -167,6 +181,8 @@ def _read_archive(archive, limit, only):
     members = archive.infolist()
     if sum(member.file_size for member in members) > limit:
         raise BadFile(f"would unpack to more than the {limit:,} bytes that it may hold")
+    if any(m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for m in members):
+        raise BadFile("is compressed in a way that NumPy does not use")
     names = [member.filename.removesuffix(".npy") for member in members]
     if len(set(names)) < len(names):
         raise BadFile("holds an array twice")

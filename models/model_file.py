@@ -49,11 +49,12 @@ def load_model(path):
     """
     arrays = read_arrays(path, sealed=False)
     arch, n_vocab, n_units = _recognise(arrays)
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise BadFile(f"holds parameters that are not finite ({name})")
     model = ARCHS[arch](n_vocab, n_units)
-    NpzDeserializer(arrays).load(model)
+    with np.errstate(over="ignore"):
+        NpzDeserializer(arrays).load(model)
+    for name, param in model.namedparams():
+        if not np.isfinite(param.array).all():
+            raise BadFile(f"holds parameters that are not finite ({name.lstrip('/')})")
     return arch, model
 
 
