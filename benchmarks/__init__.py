@@ -1,0 +1,1 @@
+"""Ours beside its peers: the same work, one process at a time; ``python -m benchmarks.run -h``."""

@@ -1,0 +1,102 @@
+"""The whole job as a PyTorch user would write it.
+
+python -m benchmarks.command_pytorch -a rnn -o result
+"""
+
+import argparse
+import json
+import os
+import time
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import torch
+from torch.nn import functional as F
+
+from benchmarks.peer_pytorch import ARCHS, Training
+from benchmarks.workload import DEFAULT, EPOCHS, UPDATES, make_tokens, make_windows
+
+
+def evaluate(model, x, t):
+    """Mean loss and accuracy of the model over one long window, from a reset state."""
+    model.eval()
+    with torch.no_grad():
+        logits = model(x, None)[0].flatten(0, 1)
+        t = t.flatten()
+        loss = F.cross_entropy(logits, t).item()
+        accuracy = (logits.argmax(1) == t).float().mean().item()
+    model.train()
+    return loss, accuracy
+
+
+def streams(tokens, batch):
+    """Current and next tokens of the streams, ``(steps, batch)`` each."""
+    tokens = torch.from_numpy(tokens).long()
+    return tokens.view(batch, -1).T, tokens.roll(-1).view(batch, -1).T
+
+
+def plot(log, name, path):
+    """Draw training and validation over the epochs."""
+    figure, axes = plt.subplots()
+    epochs = [entry["epoch"] for entry in log]
+    for part in ("train", "validation"):
+        axes.plot(epochs, [entry[f"{part} {name}"] for entry in log], "x-", label=part)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(name)
+    axes.grid()
+    axes.legend()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def main():
+    """Train with the default options; evaluate and save each epoch, plot at the end."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("-a", "--arch", choices=ARCHS, default="rnn")
+    parser.add_argument("-o", "--out", default="result")
+    args = parser.parse_args()
+    os.makedirs(args.out, exist_ok=True)
+
+    training = Training(args.arch, DEFAULT)
+    model, optimizer = training.model, training.optimizer
+    train = [torch.from_numpy(ids).long() for ids in make_windows(DEFAULT)]
+    test = streams(make_tokens(DEFAULT), DEFAULT.batch)
+    log, losses, accuracies = [], [], []
+    start = time.perf_counter()
+    for iteration, window in enumerate(zip(*train, strict=True), start=1):
+        loss, accuracy = training.update(*window)
+        losses.append(loss)
+        accuracies.append(accuracy)
+        epoch, rest = divmod(iteration * EPOCHS, UPDATES)
+        if rest >= EPOCHS:
+            continue
+        test_loss, test_accuracy = evaluate(model, *test)
+        entry = {
+            "epoch": epoch,
+            "train loss": torch.stack(losses).mean().item() / DEFAULT.window,
+            "validation loss": test_loss,
+            "train accuracy": torch.stack(accuracies).mean().item(),
+            "validation accuracy": test_accuracy,
+            "elapsed time": time.perf_counter() - start,
+        }
+        print("  ".join(f"{name} {value:.4g}" for name, value in entry.items()), flush=True)
+        log.append(entry)
+        losses, accuracies = [], []
+        with open(os.path.join(args.out, "log"), "w") as file:
+            json.dump(log, file, indent=4)
+        checkpoint = {
+            "iteration": iteration,
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        torch.save(checkpoint, os.path.join(args.out, f"checkpoint_{iteration}.pt"))
+    plot(log, "loss", os.path.join(args.out, "loss.png"))
+    plot(log, "accuracy", os.path.join(args.out, "accuracy.png"))
+    torch.save(model.state_dict(), os.path.join(args.out, f"{args.arch}.pt"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""This project's own side of every measure."""
+
+import resource
+import sys
+
+import chainer_compat
+
+import chainer.links as L
+import numpy as np
+from chainer import optimizers
+
+from benchmarks.workload import (
+    DEFAULT,
+    LANGUAGE_MODEL,
+    LEARNING_RATE,
+    WARM_UP,
+    make_tokens,
+    run_measure,
+    time_calls,
+)
+from bptt_updater import BPTTUpdater
+from extensions.window_evaluator import WindowEvaluator, window_length
+from models import ARCHS
+from parallel_sequential_iterator import ParallelSequentialIterator
+from simple_sequence.simple_sequence_dataset import get_simple_sequence
+
+GROWING = (4_500, 45_000, 450_000, 4_500_000, 45_000_000)  # tokens
+MANY_TOKENS = 100_000_000
+PERIOD = 45  # tokens
+
+
+def make_updater(arch, size, tokens):
+    """A training of a size on some tokens."""
+    np.random.seed(0)
+    optimizer = optimizers.Adam(alpha=LEARNING_RATE)
+    optimizer.setup(L.Classifier(ARCHS[arch](size.n_vocab, size.n_units)))
+    iterator = ParallelSequentialIterator(tokens, size.batch)
+    return BPTTUpdater(iterator, optimizer, size.window, device=-1)
+
+
+def make_evaluator(model, tokens):
+    """Evaluation of a Classifier over all of some tokens of the default size."""
+    evaluated = model.copy()
+    return WindowEvaluator(
+        ParallelSequentialIterator(tokens, DEFAULT.batch, repeat=False),
+        evaluated,
+        window_length(DEFAULT.window, DEFAULT.batch, DEFAULT.n_vocab),
+        device=-1,
+        eval_hook=lambda _: evaluated.predictor.reset_state(),
+    )
+
+
+def updates(arch, count, repetitions, size=DEFAULT):
+    """Seconds of ``count`` updates, a list."""
+    updater = make_updater(arch, size, make_tokens(size))
+    return time_calls(updater.update, count, repetitions, WARM_UP)
+
+
+def language_model(arch, count, repetitions):
+    """Seconds of ``count`` updates of the language-model size, a list."""
+    return updates(arch, count, repetitions, LANGUAGE_MODEL)
+
+
+def evaluations(arch, count, repetitions):
+    """Seconds of ``count`` evaluations over the whole data, a list."""
+    tokens = make_tokens(DEFAULT)
+    model = make_updater(arch, DEFAULT, tokens).get_optimizer("main").target
+    return time_calls(make_evaluator(model, tokens), count, repetitions)
+
+
+def growth(arch, count, repetitions):
+    """Seconds of the same ``count`` updates on data of growing size, the sizes in turn.
+
+    Returns:
+        dict: a list of seconds by number of tokens.
+    """
+    seconds = {}
+    updaters = {
+        f"{n_tokens:,} tokens": make_updater(
+            arch, DEFAULT, get_simple_sequence(DEFAULT.n_vocab, n_tokens // PERIOD)
+        )
+        for n_tokens in GROWING
+    }
+    for _ in range(repetitions):
+        for name, updater in updaters.items():
+            taken = time_calls(updater.update, count, repetitions=1, warm_up=WARM_UP)
+            seconds.setdefault(name, []).extend(taken)
+    return seconds
+
+
+def memory(arch, count, repetitions):
+    """Peak memory with many tokens, after ``count`` updates and an evaluation of as many tokens.
+
+    Returns:
+        dict: bytes, in a list of one: the ``peak``, the ``data``, what the data and 150 MB would
+        be, and the peak once all was ``imported``.
+    """
+    del repetitions  # A peak is a peak.
+    imported = peak_memory()
+    tokens = get_simple_sequence(DEFAULT.n_vocab, -(-MANY_TOKENS // PERIOD))
+    updater = make_updater(arch, DEFAULT, tokens)
+    for _ in range(count):
+        updater.update()
+    some = tokens[: count * DEFAULT.batch * DEFAULT.window]
+    make_evaluator(updater.get_optimizer("main").target, some)()
+    return {
+        "peak": [peak_memory()],
+        "data": [tokens.nbytes],
+        "data + 150 MB": [tokens.nbytes + 150_000_000],
+        "imported": [imported],
+    }
+
+
+def peak_memory():
+    """Largest resident memory of this process so far, bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+if __name__ == "__main__":
+    measures = (updates, evaluations, language_model, growth, memory)
+    run_measure({measure.__name__: measure for measure in measures})

@@ -1,0 +1,89 @@
+"""PyTorch, eager: ``nn.RNN`` and ``nn.LSTM`` over whole windows."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmarks.workload import (
+    DEFAULT,
+    DROPOUT,
+    LANGUAGE_MODEL,
+    LEARNING_RATE,
+    make_windows,
+    run_measure,
+    time_updates,
+)
+
+ARCHS = {
+    "rnn": lambda n_units: nn.RNN(n_units, n_units),
+    "rnn2": lambda n_units: nn.RNN(n_units, n_units, num_layers=3),
+    "lstm": lambda n_units: nn.LSTM(n_units, n_units, num_layers=2, dropout=DROPOUT),
+}
+
+
+class Model(nn.Module):
+    """Embedding, recurrent layers, output layer; dropout around the layers of the LSTM."""
+
+    def __init__(self, arch, n_vocab, n_units):
+        super().__init__()
+        self.embed = nn.Embedding(n_vocab, n_units)
+        self.layers = ARCHS[arch](n_units)
+        self.output = nn.Linear(n_units, n_vocab)
+        self.dropout = nn.Dropout(DROPOUT if arch == "lstm" else 0.0)
+
+    def forward(self, x, state):
+        """Logits ``(T, B, V)`` of a window of ids ``(T, B)``, and the state after it."""
+        h, state = self.layers(self.dropout(self.embed(x)), state)
+        return self.output(self.dropout(h)), state
+
+
+class Training:
+    """A model, its Adam and the state that is carried from window to window."""
+
+    def __init__(self, arch, size):
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+        self.model = Model(arch, size.n_vocab, size.n_units)
+        # The fused Adam is the quickest of the three on a CPU (since PyTorch 2.4).
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
+        self.state = None
+
+    def update(self, x, t):
+        """One update on a window of ids ``x`` and next ids ``t``, int64 ``(T, B)``.
+
+        Returns:
+            tuple of Tensor: loss, summed over the steps and averaged over the batch, and accuracy.
+        """
+        logits, state = self.model(x, self.state)
+        self.state = (
+            tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+        )
+        logits = logits.flatten(0, 1)
+        t = t.flatten()
+        loss = F.cross_entropy(logits, t) * len(x)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            accuracy = (logits.argmax(1) == t).float().mean()
+        return loss.detach(), accuracy
+
+
+def time_training(arch, size, count, repetitions):
+    """Seconds of ``count`` updates, a list."""
+    x, t = (torch.from_numpy(ids).long() for ids in make_windows(size))
+    return time_updates(Training(arch, size).update, zip(x, t, strict=True), count, repetitions)
+
+
+def updates(arch, count, repetitions):
+    """Seconds of ``count`` updates of the default size, a list."""
+    return time_training(arch, DEFAULT, count, repetitions)
+
+
+def language_model(arch, count, repetitions):
+    """Seconds of ``count`` updates of the language-model size, a list."""
+    return time_training(arch, LANGUAGE_MODEL, count, repetitions)
+
+
+if __name__ == "__main__":
+    run_measure({"updates": updates, "language_model": language_model})

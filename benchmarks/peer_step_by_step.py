@@ -1,0 +1,235 @@
+"""The tutorial's schedule: stock Chainer links and functions, driven one step at a time.
+
+The architectures and parameters are ours. Each step fetches a minibatch as a list of pairs,
+concatenates it, runs some ten function nodes and adds to the loss; after ``bprop_len`` steps
+comes one backward pass. Nothing of ``models/`` or of our iterator and updater is used.
+"""
+
+import chainer_compat
+
+import chainer
+import chainer.functions as F
+import chainer.links as L
+from chainer.training.extensions import Evaluator
+from chainer.training.updaters import StandardUpdater
+
+from benchmarks.workload import (
+    DEFAULT,
+    DROPOUT,
+    LEARNING_RATE,
+    WARM_UP,
+    make_tokens,
+    run_measure,
+    time_calls,
+)
+
+
+class RNN(chainer.Chain):
+    """One Elman layer."""
+
+    def __init__(self, n_vocab, n_units):
+        super().__init__()
+        with self.init_scope():
+            self.embed = L.EmbedID(n_vocab, n_units)
+            self.l1 = L.Linear(n_units, n_units)
+            self.r1 = L.Linear(n_units, n_units)
+            self.l2 = L.Linear(n_units, n_vocab)
+        self.reset_state()
+
+    def reset_state(self):
+        """Forget what was read."""
+        self.h = None
+
+    def forward(self, x):
+        """Logits ``(B, V)`` of one step of ids ``(B,)``."""
+        a = self.l1(self.embed(x))
+        self.h = F.tanh(a if self.h is None else a + self.r1(self.h))
+        return self.l2(self.h)
+
+
+class ElmanBlock(chainer.Chain):
+    """A layer of RNN2."""
+
+    def __init__(self, n_units):
+        super().__init__()
+        with self.init_scope():
+            self.l = L.Linear(n_units, n_units)
+            self.r = L.Linear(n_units, n_units)
+        self.h = None
+
+    def forward(self, x):
+        """One step, ``(B, U)`` to ``(B, U)``."""
+        a = self.l(x)
+        self.h = F.tanh(a if self.h is None else a + self.r(self.h))
+        return self.h
+
+
+class ConcatBlock(chainer.Chain):
+    """A layer of RNN3."""
+
+    def __init__(self, n_units):
+        super().__init__()
+        with self.init_scope():
+            self.l = L.Linear(2 * n_units, 2 * n_units)
+        self.h = None
+
+    def forward(self, x):
+        """One step, ``(B, U)`` to ``(B, U)``."""
+        if self.h is None:
+            self.h = chainer.Variable(self.xp.zeros_like(x.array))
+        output, state = F.split_axis(self.l(F.concat((x, self.h))), 2, axis=1)
+        self.h = F.tanh(state)
+        return F.tanh(output)
+
+
+class Stack(chainer.Chain):
+    """RNN2 or RNN3, by the kind of its three blocks."""
+
+    def __init__(self, n_vocab, n_units, block):
+        super().__init__()
+        with self.init_scope():
+            self.embed = L.EmbedID(n_vocab, n_units)
+            self.r1 = block(n_units)
+            self.r2 = block(n_units)
+            self.r3 = block(n_units)
+            self.l5 = L.Linear(n_units, n_vocab)
+
+    def reset_state(self):
+        """Forget what was read."""
+        self.r1.h = self.r2.h = self.r3.h = None
+
+    def forward(self, x):
+        """Logits ``(B, V)`` of one step of ids ``(B,)``."""
+        return self.l5(self.r3(self.r2(self.r1(self.embed(x)))))
+
+
+class RNNForLM(chainer.Chain):
+    """Two LSTM layers with dropout."""
+
+    def __init__(self, n_vocab, n_units):
+        super().__init__(
+            embed=L.EmbedID(n_vocab, n_units),
+            l1=L.LSTM(n_units, n_units),
+            l2=L.LSTM(n_units, n_units),
+            l3=L.Linear(n_units, n_vocab),
+        )
+        for param in self.params():
+            param.array[...] = self.xp.random.uniform(-0.1, 0.1, param.shape)
+
+    def reset_state(self):
+        """Forget what was read."""
+        self.l1.reset_state()
+        self.l2.reset_state()
+
+    def forward(self, x):
+        """Logits ``(B, V)`` of one step of ids ``(B,)``."""
+        h = F.dropout(self.embed(x), DROPOUT)
+        h = F.dropout(self.l1(h), DROPOUT)
+        h = F.dropout(self.l2(h), DROPOUT)
+        return self.l3(h)
+
+
+ARCHS = {
+    "rnn": RNN,
+    "rnn2": lambda n_vocab, n_units: Stack(n_vocab, n_units, ElmanBlock),
+    "rnn3": lambda n_vocab, n_units: Stack(n_vocab, n_units, ConcatBlock),
+    "lstm": RNNForLM,
+}
+
+
+class StepIterator(chainer.dataset.Iterator):
+    """Pairs of current and next token, one for each stream, token by token."""
+
+    def __init__(self, tokens, batch_size, repeat=True):
+        self.tokens = tokens
+        self.batch_size = batch_size
+        self.repeat = repeat
+        self.offsets = [len(tokens) * b // batch_size for b in range(batch_size)]
+        self.reset()
+
+    def reset(self):
+        """Back to the first step."""
+        self.step = 0
+        self.epoch = 0
+        self.is_new_epoch = False
+
+    def __next__(self):
+        """One minibatch, a list of pairs."""
+        n_read = self.step * self.batch_size
+        if not self.repeat and n_read >= len(self.tokens):
+            raise StopIteration
+        now = self._row()
+        self.step += 1
+        sweeps = (n_read + self.batch_size) // len(self.tokens)
+        self.is_new_epoch = sweeps > self.epoch
+        self.epoch = sweeps
+        return list(zip(now, self._row(), strict=True))
+
+    def _row(self):
+        n_tokens = len(self.tokens)
+        return [self.tokens[(self.step + offset) % n_tokens] for offset in self.offsets]
+
+    @property
+    def epoch_detail(self):
+        """Sweeps so far, the fraction included."""
+        return self.step * self.batch_size / len(self.tokens)
+
+    def serialize(self, serializer):
+        """Save or restore the position."""
+        self.step = serializer("step", self.step)
+        self.epoch = serializer("epoch", self.epoch)
+
+
+class StepUpdater(StandardUpdater):
+    """Truncated back-propagation with one forward call for each step."""
+
+    def __init__(self, iterator, optimizer, bprop_len):
+        super().__init__(iterator, optimizer)
+        self.bprop_len = bprop_len
+
+    def update_core(self):
+        """A window of steps, one backward pass, one update."""
+        iterator = self.get_iterator("main")
+        optimizer = self.get_optimizer("main")
+        total = 0
+        for _ in range(self.bprop_len):
+            x, t = self.converter(next(iterator), self.device)
+            total += optimizer.target(chainer.Variable(x), chainer.Variable(t))
+        optimizer.target.cleargrads()
+        total.backward()
+        total.unchain_backward()
+        optimizer.update()
+
+
+def make_updater(arch):
+    """The default training of an architecture.
+
+    Returns:
+        StepUpdater: its optimizer's target is the Classifier.
+    """
+    optimizer = chainer.optimizers.Adam(alpha=LEARNING_RATE)
+    optimizer.setup(L.Classifier(ARCHS[arch](DEFAULT.n_vocab, DEFAULT.n_units)))
+    iterator = StepIterator(make_tokens(DEFAULT), DEFAULT.batch)
+    return StepUpdater(iterator, optimizer, DEFAULT.window)
+
+
+def make_evaluator(model):
+    """Evaluation of a Classifier over the whole default data, step by step."""
+    iterator = StepIterator(make_tokens(DEFAULT), DEFAULT.batch, repeat=False)
+    evaluated = model.copy()
+    return Evaluator(iterator, evaluated, eval_hook=lambda _: evaluated.predictor.reset_state())
+
+
+def updates(arch, count, repetitions):
+    """Seconds of ``count`` updates, a list."""
+    return time_calls(make_updater(arch).update, count, repetitions, WARM_UP)
+
+
+def evaluations(arch, count, repetitions):
+    """Seconds of ``count`` evaluations over the whole data, a list."""
+    evaluator = make_evaluator(make_updater(arch).get_optimizer("main").target)
+    return time_calls(evaluator, count, repetitions)
+
+
+if __name__ == "__main__":
+    run_measure({"updates": updates, "evaluations": evaluations})

@@ -1,0 +1,109 @@
+"""The ratios that are to be reached, and the table that says which are."""
+
+from statistics import median
+from typing import NamedTuple
+
+TITLES = {
+    "updates": "225 updates",
+    "evaluations": "10 evaluations",
+    "command": "whole command",
+    "language_model": "language model",
+    "growth": "cost per token",
+    "memory": "peak memory",
+}
+SMALLEST = "4,500 tokens"
+
+
+class Ratio(NamedTuple):
+    """Something taken of one system divided by the same of another, and its bar."""
+
+    measure: str
+    arch: str
+    over: str
+    under: str
+    sense: str = ""
+    bar: float = 0.0
+
+
+RATIOS = [
+    Ratio("updates", "rnn", "step by step", "ours", "≥", 20),
+    Ratio("updates", "rnn2", "step by step", "ours", "≥", 20),
+    Ratio("updates", "rnn3", "step by step", "ours", "≥", 20),
+    Ratio("updates", "lstm", "step by step", "ours", "≥", 14),
+    Ratio("updates", "rnn", "ours", "PyTorch", "≤", 0.7),
+    Ratio("updates", "rnn2", "ours", "PyTorch", "≤", 0.8),
+    Ratio("updates", "lstm", "ours", "PyTorch", "≤", 0.8),
+    Ratio("updates", "rnn", "ours", "JAX"),
+    Ratio("updates", "lstm", "ours", "JAX"),
+    Ratio("updates", "rnn", "ours", "NumPy", "≤", 1.9),
+    Ratio("evaluations", "rnn", "step by step", "ours", "≥", 30),
+    Ratio("evaluations", "rnn2", "step by step", "ours", "≥", 30),
+    Ratio("evaluations", "rnn3", "step by step", "ours", "≥", 30),
+    Ratio("evaluations", "lstm", "step by step", "ours", "≥", 30),
+    Ratio("command", "rnn", "step by step", "ours", "≥", 7),
+    Ratio("command", "rnn2", "step by step", "ours", "≥", 9),
+    Ratio("command", "rnn3", "step by step", "ours", "≥", 9),
+    Ratio("command", "lstm", "step by step", "ours", "≥", 9),
+    Ratio("command", "rnn", "ours", "PyTorch", "≤", 0.5),
+    Ratio("command", "rnn2", "ours", "PyTorch", "≤", 0.5),
+    Ratio("command", "lstm", "ours", "PyTorch", "≤", 0.5),
+    # Seconds for the same tokens, so this is also our tokens a second over PyTorch's.
+    Ratio("language_model", "lstm", "PyTorch", "ours", "≥", 1),
+    Ratio("growth", "rnn", "45,000 tokens", SMALLEST, "≤", 1.1),
+    Ratio("growth", "rnn", "450,000 tokens", SMALLEST, "≤", 1.1),
+    Ratio("growth", "rnn", "4,500,000 tokens", SMALLEST, "≤", 1.1),
+    Ratio("growth", "rnn", "45,000,000 tokens", SMALLEST, "≤", 1.1),
+    Ratio("memory", "rnn", "peak", "data + 150 MB", "≤", 1),
+]
+
+
+def ratios_by_round(rounds, measure, arch, over, under):
+    """The ratio of two systems in each round, a list; empty if one of them did not run.
+
+    Args:
+        rounds (list of dict): by ``"measure arch"``, a dict of lists of numbers by system.
+    """
+    taken = [one.get(f"{measure} {arch}", {}) for one in rounds]
+    return [median(t[over]) / median(t[under]) for t in taken if over in t and under in t]
+
+
+def format_table(results):
+    """The table as Markdown; see ``run.py`` for the results."""
+    lines = [("measure", "arch", "ratio", "bar", "median", "least", "most", "")]
+    for ratio in RATIOS:
+        measure, arch, over, under, sense, bar = ratio
+        values = ratios_by_round(results["rounds"], measure, arch, over, under)
+        if values:
+            middle = median(values)
+            met = {"≥": middle >= bar, "≤": middle <= bar}.get(sense)
+            lines.append(
+                (
+                    TITLES[measure],
+                    arch,
+                    f"{over} ÷ {under}",
+                    f"{sense} {bar:g}" if sense else "",
+                    f"{middle:.3g}",
+                    f"{min(values):.3g}",
+                    f"{max(values):.3g}",
+                    {True: "met", False: "NOT MET", None: ""}[met],
+                )
+            )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(w) for cell, w in zip(line, widths, strict=True))} |"
+        for line in lines
+    )
+
+
+def format_memory(results):
+    """Peak memory in absolute numbers, one line, or nothing if it was not measured."""
+    taken = [one["memory rnn"] for one in results["rounds"] if "memory rnn" in one]
+    if not taken:
+        return ""
+    mb = {name: median(one[name][0] for one in taken) / 1e6 for name in taken[0]}
+    return (
+        f"Peak memory: {mb['peak']:.0f} MB with {mb['data']:.0f} MB of data; "
+        f"{mb['peak'] - mb['data']:.0f} MB beside the data, "
+        f"of which {mb['imported']:.0f} MB are there once all is imported."
+    )
