@@ -2,8 +2,10 @@
 
 python predict_simple_sequence.py
 python predict_simple_sequence.py -a rnn2 -p 5 -l 45
+python predict_simple_sequence.py -a lstm --plot counting.png --layer 2
 """
 
+import os
 import sys
 
 import chainer_compat
@@ -19,6 +21,9 @@ from command_line import (
     run_command,
     whole_number,
 )
+from counting.drawing import picture, save_figure
+from counting.figure import MOST_TOKENS, draw_counting
+from counting.traces import recurrent_layers
 from models import ARCHS
 from models.model_file import load_model
 from safe_files import BadFile
@@ -46,10 +51,17 @@ def parse_arguments(argv):
     add("-p", "--primeindex", type=whole_number(0), default=1, help="the number to begin with")
     add("-l", "--length", type=whole_number(1), default=100, help="how many numbers to generate")
     add("-m", "--modelpath", help="model file (default: result/{arch}_simple_sequence.model)")
+    add(
+        "--plot",
+        type=picture,
+        metavar="FILE",
+        help="draw how the network counts over two periods into this .png, .pdf or .svg",
+    )
+    add("--layer", type=whole_number(1), metavar="N", help="with --plot: whose units are drawn")
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
-    if args.modelpath is None:
-        args.modelpath = f"result/{args.arch or 'rnn'}_simple_sequence.model"
+    if args.layer and not args.plot:
+        raise UsageError("argument --layer: is of use with --plot only")
     if args.gpu >= 0:
         check_gpu(args.gpu)
     return args
@@ -58,29 +70,53 @@ def parse_arguments(argv):
 def main(argv):
     """Run the command; return its exit code."""
     args = parse_arguments(argv)
+    path = args.modelpath or f"result/{args.arch or 'rnn'}_simple_sequence.model"
     try:
-        arch, model = load_model(args.modelpath)
+        arch, model = load_model(path)
     except BadFile as error:
-        raise CommandError(
-            f"argument -m/--modelpath: {args.modelpath} {error}; "
+        typed_wrong = args.modelpath and not os.path.isfile(path)
+        raise (UsageError if typed_wrong else CommandError)(
+            f"argument -m/--modelpath: {path} {error}; "
             "expected a file that train_simple_sequence.py has written"
         ) from error
     n_vocab, n_units = model.embed.W.shape
     for option, given, found in (("-a/--arch", args.arch, arch), ("-u/--unit", args.unit, n_units)):
         if given not in (None, found):
-            raise UsageError(f"argument {option}: {args.modelpath} has {found}, not {given}")
+            raise UsageError(f"argument {option}: {path} has {found}, not {given}")
     if args.primeindex >= n_vocab:
         raise UsageError(
             f"argument -p/--primeindex: {args.primeindex} is not in the vocabulary of "
-            f"{args.modelpath}; choose from 0 to {n_vocab - 1}"
+            f"{path}; choose from 0 to {n_vocab - 1}"
         )
+    if args.plot:
+        check_plot(args, arch, model)
     device = chainer.get_device(args.gpu)
     device.use()
     model.to_device(device)
     predicted = generate(model, args.primeindex, args.length)
     print(f"Predicted sequence: {predicted}")
     print(score(predicted, n_vocab))
+    if args.plot:
+        save_figure(draw_counting(model, arch, args.layer or 1), args.plot)
+        print(f"Written: {args.plot}")
     return 0
+
+
+def check_plot(args, arch, model):
+    """Refuse what cannot be drawn."""
+    n_layers = len(recurrent_layers(model))
+    if args.layer is not None and args.layer > n_layers:
+        raise UsageError(
+            f"argument --layer: {arch} has no recurrent layer {args.layer}; "
+            f"choose from 1 to {n_layers}"
+        )
+    n_vocab = len(model.embed.W)
+    n_tokens = n_vocab * (n_vocab - 1)
+    if not 0 < n_tokens <= MOST_TOKENS:
+        raise UsageError(
+            f"argument --plot: two periods of a vocabulary of {n_vocab} are {n_tokens:,} tokens; "
+            f"from 1 to {MOST_TOKENS:,} can be drawn"
+        )
 
 
 def generate(model, first, length):

@@ -25,14 +25,18 @@ from chainer.training import Trainer
 
 from bptt_updater import BPTTUpdater
 from command_line import CommandError, prepare_folder, run_command
+from counting.figure import MOST_TOKENS, draw_counting
+from counting.scores import periods
+from extensions.counting_report import CountingEvaluator
 from extensions.dump_graph import DumpGraph
 from extensions.finite_loss import finite_loss
 from extensions.log_report import LogReport
 from extensions.plot_log import PlotLog
 from extensions.snapshot import Snapshot
 from extensions.stop import Stop
+from extensions.tensorboard import TensorBoard
 from extensions.terminal import ProgressBar, print_report
-from extensions.window_evaluator import WindowEvaluator, window_length
+from extensions.window_evaluator import window_length
 from models import ARCHS
 from models.model_file import save_model
 from parallel_sequential_iterator import ParallelSequentialIterator
@@ -77,12 +81,14 @@ def main(argv):
     stop = Stop(args.epoch)
     trainer = Trainer(updater, stop, args.out)
     trainer.extend(finite_loss)
+    two_periods = periods(args.n_vocab, 2)
     trainer.extend(
-        WindowEvaluator(
+        CountingEvaluator(
             test_iter,
             evaluated,
-            window_length(args.bproplen, args.batchsize, args.n_vocab),
-            device,
+            two_periods,
+            window=window_length(args.bproplen, args.batchsize, args.n_vocab),
+            device=device,
             eval_hook=lambda _: evaluated.predictor.reset_state(),
         )
     )
@@ -96,6 +102,7 @@ def main(argv):
                 "validation/main/loss",
                 "main/accuracy",
                 "validation/main/accuracy",
+                *(["boundary_accuracy", "free_run"] if args.counting else []),
                 "elapsed_time",
             ]
         )
@@ -105,6 +112,17 @@ def main(argv):
     trainer.extend(PlotLog(loss, "loss (nats a token)", "loss.png"))
     accuracy = {key.format("accuracy"): label for key, label in curves.items()}
     trainer.extend(PlotLog(accuracy, "accuracy (share of right tokens)", "accuracy.png"))
+    n_free = len(two_periods) - 1
+    counting = {
+        "boundary_accuracy": "boundary accuracy (ends of runs)",
+        "free_run": f"free run (1 is two periods, {n_free} tokens)",
+    }
+    scales = {"free_run": 1 / n_free}
+    trainer.extend(PlotLog(counting, "share of right tokens", "counting.png", scales))
+    if args.tensorboard:
+        few = n_free <= MOST_TOKENS
+        picture = (lambda: draw_counting(evaluated.predictor, args.arch)) if few else None
+        trainer.extend(TensorBoard(picture))
     if sys.stdout.isatty():
         trainer.extend(ProgressBar())
     options = vars(args)
@@ -139,7 +157,8 @@ def main(argv):
         command = snapshot.last and resume_command(argv, snapshot.last)
         print(f"Stopped. Go on with: {command}" if command else "Stopped before the first update.")
         return 128 + stop.signal
-    print(f"Written to {args.out}: {os.path.basename(model_path)}, log, loss.png, accuracy.png")
+    pictures = "loss.png, accuracy.png, counting.png"
+    print(f"Written to {args.out}: {os.path.basename(model_path)}, log, {pictures}")
     print(f"Let it run free: python predict_simple_sequence.py -m {model_path}")
     print(f"Train longer: {resume_command(argv, snapshot.last, epoch=2 * args.epoch)}")
     return 0

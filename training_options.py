@@ -13,6 +13,7 @@ from command_line import (
     positive_number,
     whole_number,
 )
+from extensions.tensorboard import check_tensorboard
 from models import ARCHS
 from models.model_file import parameter_shapes
 from simple_sequence.simple_sequence_dataset import N_VOCABULARY
@@ -115,11 +116,20 @@ def parse_arguments(description, argv):
         metavar="N",
         help="keep only the newest N snapshots of this run (default: keep all)",
     )
+    add("--counting", action="store_true", help="show in the table, too, how well it counts")
+    add(
+        "--tensorboard",
+        action="store_true",
+        help="write TensorBoard events, counting figure and histograms; needs "
+        "requirements-tensorboard.txt",
+    )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     _check_sizes(args)
     if args.gpu >= 0:
         check_gpu(args.gpu)
+    if args.tensorboard:
+        check_tensorboard()
     return args
 
 

@@ -2,8 +2,6 @@
 
 import chainer_compat
 
-from chainer.backend import get_array_module
-
 from counting.scores import free_run, run_ends
 from extensions.window_evaluator import WindowEvaluator
 
@@ -38,7 +36,7 @@ class CountingEvaluator(WindowEvaluator):
         ends = run_ends(x, t)
         n_ends = int(ends.sum())
         if n_ends:
-            predicted = target.y.array[ends].argmax(axis=1)
-            right = int(get_array_module(x).count_nonzero(predicted == t.ravel()[ends]))
-            means["boundary_accuracy"] = right / n_ends, n_ends
+            # Counted where the logits are: to select the ends would make a GPU wait.
+            right = target.y.array.argmax(axis=1) == t.ravel()
+            means["boundary_accuracy"] = int((right & ends).sum()) / n_ends, n_ends
         return means

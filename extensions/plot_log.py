@@ -25,15 +25,17 @@ class PlotLog(Extension):
         keys (dict): label of the curve by name of the value in the log.
         label (str): what the vertical axis shows.
         file_name (str): the picture, in the trainer's output folder.
+        scales (dict or None): factor by name of the value, 1 for those that are not there.
     """
 
     trigger = 1, "epoch"
     priority = -200  # after the snapshot: should drawing fail, that is saved
 
-    def __init__(self, keys, label, file_name):
+    def __init__(self, keys, label, file_name, scales=None):
         self.keys = keys
         self.label = label
         self.file_name = file_name
+        self.scales = scales or {}
         self.name = file_name
         self._trainer = None
         self._drawn = 0  # entries of the log in the last picture
@@ -84,7 +86,8 @@ class PlotLog(Extension):
         figure.subplots_adjust(left=0.12, right=0.97, bottom=0.13, top=0.97)
         axes = figure.add_subplot()
         for (key, label), (color, marker, line) in zip(self.keys.items(), _STYLES, strict=False):
-            points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
+            scale = self.scales.get(key, 1)
+            points = [(entry["epoch"], scale * entry[key]) for entry in log if key in entry]
             if points:
                 style = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
                 axes.plot(*zip(*points, strict=True), label=label, **style)

@@ -35,12 +35,16 @@ class WindowEvaluator(Evaluator):
         iterator.reset()
         summary = DictSummary()
         for x, t in iter(lambda: self._next_window(iterator), None):
-            observation = {}
-            with report_scope(observation), no_backprop_mode():
-                target(x, t.ravel())
-            means = {name: getattr(mean, "array", mean) for name, mean in observation.items()}
-            summary.add({name: (float(mean), x.size) for name, mean in means.items()})
+            summary.add(self.evaluate_window(target, x, t))
         return summary.compute_mean()
+
+    def evaluate_window(self, target, x, t):
+        """Means over a window and the number of predictions that each is over, by name."""
+        observation = {}
+        with report_scope(observation), no_backprop_mode():
+            target(x, t.ravel())
+        means = {name: getattr(mean, "array", mean) for name, mean in observation.items()}
+        return {name: (float(mean), x.size) for name, mean in means.items()}
 
     def _next_window(self, iterator):
         try:

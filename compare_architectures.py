@@ -1,0 +1,96 @@
+"""Train several architectures on the same data with the same seed, and draw them in one picture.
+
+python compare_architectures.py rnn rnn2 rnn3 lstm
+python compare_architectures.py rnn lstm --epoch 40 --seed 1 --out comparison
+"""
+
+if __name__ == "__main__":
+    import signal
+
+    # Until the training can save itself, Ctrl-C ends the program, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import json
+import os
+import sys
+
+import chainer_compat
+
+import numpy as np
+
+import train_simple_sequence
+from command_line import ArgumentParser, run_command
+from counting.drawing import STYLES, save_figure
+from models import ARCHS
+
+_PANELS = {
+    "validation/main/loss": "validation loss\n(nats a token)",
+    "validation/main/accuracy": "validation accuracy\n(share of right tokens)",
+}
+
+
+def parse_arguments(argv):
+    """Read the command line; return what is ours and the options of every training, a list."""
+    parser = ArgumentParser(__doc__.split("\n")[0])
+    parser.epilog = "Any other option is one of train_simple_sequence.py, the same for every ARCH."
+    add = parser.add_argument
+    names = ", ".join(ARCHS)
+    add("archs", nargs="+", choices=ARCHS, metavar="ARCH", help=f"{names}; before any option")
+    add("-o", "--out", default="result", help="folder of the picture, and of a folder for each")
+    add("-r", "--resume", choices=["auto"], help="go on from the newest snapshot of each")
+    add("-a", "--arch", help="not here: name the architectures first, as in rnn lstm -e 20")
+    args, options = parser.parse_known_args(argv)
+    if args.arch:
+        parser.error("argument -a/--arch: the architectures are named first, as in rnn lstm -e 20")
+    if args.resume:
+        options += ["--resume", args.resume]
+    return args, options
+
+
+def main(argv):
+    """Run the command; return its exit code."""
+    args, options = parse_arguments(argv)
+    logs = {}
+    for arch in dict.fromkeys(args.archs):
+        folder = os.path.join(args.out, arch)
+        code = train_simple_sequence.main([*options, "--arch", arch, "--out", folder])
+        if code:
+            return code
+        with open(os.path.join(folder, "log"), encoding="utf-8") as file:
+            logs[arch] = json.load(file)
+        print()
+    path = os.path.join(args.out, "comparison.png")
+    save_figure(draw(logs), path)
+    print(f"Written: {path}")
+    return 0
+
+
+def draw(logs):
+    """Draw loss and accuracy of every training over its epochs.
+
+    Args:
+        logs (dict): by architecture, the entries of its ``log``.
+
+    Returns:
+        matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(6.7, 5.6), dpi=120, layout="constrained")
+    panels = figure.subplots(len(_PANELS), sharex=True)
+    for axes, (key, label) in zip(panels, _PANELS.items(), strict=True):
+        for arch, log in logs.items():
+            points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
+            style = STYLES[list(ARCHS).index(arch) % len(STYLES)]
+            axes.plot(*np.reshape(points, (-1, 2)).T, label=arch, markersize=5, **style)
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    panels[-1].set_xlabel("epoch (sweeps over the training data)")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,170 @@
+"""How far can each architecture count? Train every one on ever longer runs until it fails.
+
+python count_limits.py
+python count_limits.py --archs rnn lstm --vocabularies 10 12 14 --seeds 10 --budget 20000
+
+A training of the sweep succeeds once the network, from the number 1 on and with no help, generates
+two whole periods of the sequence without a mistake. Every outcome is added to count_limits.csv as
+soon as it is there, and a sweep that is started again goes on after those it finds.
+"""
+
+import datetime
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+import chainer_compat
+
+from command_line import (
+    ArgumentParser,
+    CommandError,
+    UsageError,
+    prepare_folder,
+    run_command,
+    whole_number,
+)
+from counting.drawing import save_figure
+from counting.limits import Cell, append_outcome, read_outcomes, train_cell
+from counting.limits_figure import draw_limits
+from models import ARCHS
+from safe_files import BadFile
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def parse_arguments(argv):
+    """Read the command line."""
+    parser = ArgumentParser(__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--archs", nargs="+", choices=ARCHS, default=list(ARCHS), help="architectures to compare")
+    add(
+        "--vocabularies",
+        nargs="+",
+        type=whole_number(2, 200),
+        default=[5, 10, 15, 20, 25],
+        metavar="V",
+        help="sizes of the vocabulary: numbers below V appear, each as often as it says",
+    )
+    add("--seeds", type=whole_number(1), default=5, metavar="N", help="trainings of each kind")
+    add("--budget", type=whole_number(1), default=10000, help="updates after which one has failed")
+    add("-u", "--unit", type=whole_number(1), default=100, help="units in each layer")
+    add("-l", "--bproplen", type=whole_number(1), default=20, help="steps in a window of BPTT")
+    add("-o", "--out", default="result", help="folder of count_limits.csv and count_limits.png")
+    add("--processes", type=whole_number(1), default=_cores(), help="trainings at a time")
+    add("--debug", action="store_true", help="show the traceback of an error")
+    return parser.parse_args(argv)
+
+
+def main(argv):
+    """Run the command; return its exit code."""
+    args = parse_arguments(argv)
+    prepare_folder(args.out)
+    table = os.path.join(args.out, "count_limits.csv")
+    try:
+        outcomes = read_outcomes(table)
+    except BadFile as error:
+        raise UsageError(f"argument -o/--out: {table} {error}; move it away") from error
+    cells = ordered_cells(args)
+    todo = [cell for cell in cells if cell not in outcomes]
+    print(f"{len(cells) - len(todo)} of {len(cells)} trainings are in {table} already", flush=True)
+    started = time.monotonic()
+
+    def finished(outcome):
+        append_outcome(table, outcome)
+        outcomes[outcome.cell] = outcome
+        done = sum(cell in outcomes for cell in cells)
+        show(outcome, done, len(cells), len(todo), time.monotonic() - started)
+
+    train_all(todo, args.processes, finished)
+    path = os.path.join(args.out, "count_limits.png")
+    save_figure(draw_limits([outcomes[cell] for cell in cells]), path)
+    print(f"Written to {args.out}: count_limits.csv, count_limits.png")
+    return 0
+
+
+def ordered_cells(args):
+    """All trainings of the sweep: the first seed of every kind, then the second, and so on.
+
+    Among those of a seed in no order, but always the same one, so that the time left can be told
+    from the time gone.
+    """
+    cells = []
+    for seed in range(args.seeds):
+        kinds = [(arch, n_vocab) for arch in args.archs for n_vocab in args.vocabularies]
+        kinds = list(dict.fromkeys(kinds))
+        random.Random(seed).shuffle(kinds)
+        sizes = args.unit, args.bproplen, args.budget
+        cells += [Cell(arch, n_vocab, seed, *sizes) for arch, n_vocab in kinds]
+    return cells
+
+
+def train_all(cells, processes, finished):
+    """Train the cells, as many at a time as told; call ``finished`` with each outcome.
+
+    Raises:
+        CommandError: if a process was killed, by the system for want of memory as a rule.
+    """
+    # Each process has a core to itself. NumPy reads this when it is imported, in a new process.
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent) as pool:
+        try:
+            for future in as_completed([pool.submit(train_cell, cell) for cell in cells]):
+                finished(future.result())
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()  # what is under way is not waited for
+            if isinstance(error, BrokenProcessPool):
+                raise CommandError(
+                    "a training was killed, perhaps for want of memory; the same command goes on, "
+                    "if need be with fewer --processes"
+                ) from error
+            raise
+
+
+def _end_with_the_parent():
+    """Run in each process: die at once if the command is interrupted or was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+
+    def follow():
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def show(outcome, done, total, n_todo, seconds):
+    """One line for an outcome; on a terminal a progress bar below.
+
+    Args:
+        outcome (Outcome): the latest.
+        done, total (int): trainings of the sweep that are finished, and all.
+        n_todo (int): how many there were to do when this run of the command began, and
+        seconds (float): how long ago that was.
+    """
+    cell = outcome.cell
+    took = f"{outcome.updates:,} updates" if outcome.updates else "failed"
+    if outcome.updates is None and outcome.updates_primed:
+        took += f", but after reading a period {outcome.updates_primed:,} updates"
+    erase = "\r\033[K" if sys.stdout.isatty() else ""
+    print(f"{erase}{cell.arch:5} vocabulary {cell.n_vocab:3} seed {cell.seed}: {took}", flush=True)
+    if sys.stdout.isatty() and done < total:
+        left = datetime.timedelta(seconds=round(seconds * (total - done) / (n_todo - total + done)))
+        bar = "#" * (20 * done // total)
+        print(f"[{bar:.<20}] {done} of {total} trainings, {left} left", end="", flush=True)
+
+
+def _cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,87 @@
+"""Two numbers that only counting can raise: accuracy at the ends of runs, and the free run."""
+
+import chainer_compat
+
+import numpy as np
+from chainer import no_backprop_mode, using_config
+
+from simple_sequence.simple_sequence_dataset import get_simple_sequence
+
+# Steps read before looking for a mistake: few enough that a network which cannot count yet is soon
+# done with, and that the logits stay small.
+_WINDOW = 256
+
+
+def run_ends(x, t):
+    """Where a prediction takes counting.
+
+    Inside a run of equal tokens repeating the last one is right; the next token differs exactly
+    where the run ends.
+
+    Args:
+        x, t (array): current and next tokens, both of shape ``(T, B)``.
+
+    Returns:
+        array: bool, ``(T * B,)``, in order of time, as the logits of a window are.
+    """
+    return (x != t).ravel()
+
+
+def periods(n_vocab, count):
+    """Tokens of ``count`` periods and the first of the next, which only the end can predict.
+
+    Args:
+        n_vocab (int): size of the vocabulary, at least 2.
+        count (int): number of periods, at least 1.
+
+    Returns:
+        numpy.ndarray: int32, ``(count * n_vocab * (n_vocab - 1) / 2 + 1,)``.
+    """
+    period = get_simple_sequence(n_vocab, count)
+    return np.append(period, period[0])
+
+
+def free_run(model, tokens):
+    """How many tokens the model generates correctly from the first one on, with no help.
+
+    As long as every prediction has been right, a model that reads its own predictions reads the
+    true sequence. So the first mistake of the one is the first mistake of the other, and one pass
+    over the true sequence, a window at a time and no further than the mistake, finds it.
+
+    Args:
+        model: one of the architectures. Its state is lost: it is reset before and after.
+        tokens (array): the true sequence, int32, ``(n + 1,)``, where the model is.
+
+    Returns:
+        int: from 0 to ``n``.
+    """
+    model.reset_state()
+    right = first_mistake(model, tokens)
+    model.reset_state()
+    return right
+
+
+def first_mistake(model, tokens):
+    """As :func:`free_run`, but from the model's present state on, which moves on."""
+    n_steps = len(tokens) - 1
+    for start in range(0, n_steps, _WINDOW):
+        wrong = mistakes(model, tokens[start : start + _WINDOW + 1])
+        if wrong.any():
+            return start + int(wrong.argmax())
+    return n_steps
+
+
+def mistakes(model, tokens):
+    """Read a piece of the true sequence from the model's present state on.
+
+    Args:
+        model: one of the architectures; its state moves on.
+        tokens (array): int32, ``(n + 1,)``.
+
+    Returns:
+        array: bool, ``(n,)``: whether the most likely prediction of each next token is wrong.
+    """
+    # Checking types would take a fifth of the time of a short window.
+    with using_config("train", False), using_config("type_check", False), no_backprop_mode():
+        logits = model(tokens[:-1, np.newaxis]).array
+    return logits.argmax(axis=1) != tokens[1:]

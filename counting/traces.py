@@ -1,0 +1,98 @@
+"""The hidden units of a layer while the network reads, and which of them count."""
+
+import chainer_compat
+
+import chainer.functions as F
+import numpy as np
+from chainer import no_backprop_mode, using_config
+from chainer.backends import cuda
+
+
+def recurrent_layers(model):
+    """The links that hold a recurrent state, from the input to the output.
+
+    ``rnn`` has one, which is the model itself; ``rnn2`` and ``rnn3`` have three, ``lstm`` two.
+    """
+    return [link for link in model.links() if hasattr(link, "state_names")]
+
+
+def record(model, tokens, layer):
+    """Read the true sequence step by step from a reset state.
+
+    Args:
+        model: one of the architectures. Its state is lost: it is reset before and after.
+        tokens (array): the true sequence, int32, ``(n + 1,)``, where the model is.
+        layer (int): which recurrent layer's state to keep, the first is 1.
+
+    Returns:
+        tuple of numpy.ndarray: the state after each token, ``(n, U)``, for the LSTM its cells;
+        and the probability that the model gives each next token beforehand, ``(n,)``.
+    """
+    link = recurrent_layers(model)[layer - 1]
+    name = link.state_names[0]  # h, or the LSTM's c
+    states, probabilities = [], []
+    model.reset_state()
+    with using_config("train", False), no_backprop_mode():
+        for step in range(len(tokens) - 1):
+            logits = model(tokens[step : step + 1])
+            states.append(getattr(link, name).array[0])
+            probabilities.append(F.softmax(logits).array[0, tokens[step + 1]])
+    model.reset_state()
+    xp = model.xp
+    return cuda.to_cpu(xp.stack(states)), cuda.to_cpu(xp.stack(probabilities))
+
+
+def generate(model, first, count):
+    """What the model writes when it reads its own most likely predictions, from a reset state.
+
+    Args:
+        model: one of the architectures. Its state is lost: it is reset before and after.
+        first (int): id to begin with.
+        count (int): how many ids to give, the first included.
+
+    Returns:
+        numpy.ndarray: int32, ``(count,)``.
+    """
+    ids = [int(first)]
+    model.reset_state()
+    with using_config("train", False), no_backprop_mode():
+        while len(ids) < count:
+            logits = model(model.xp.asarray(ids[-1:], np.int32)).array
+            ids.append(int(logits.argmax()))
+    model.reset_state()
+    return np.array(ids, np.int32)
+
+
+def position_in_run(tokens):
+    """How many times each token has appeared in a row by then: 1 1 2 1 2 3 for 1 2 2 3 3 3.
+
+    Args:
+        tokens (numpy.ndarray): ``(n,)``, not empty.
+
+    Returns:
+        numpy.ndarray: whole numbers from 1, ``(n,)``.
+    """
+    place = np.arange(len(tokens))
+    begins = np.diff(tokens, prepend=tokens[0] - 1) != 0
+    return place - np.maximum.accumulate(np.where(begins, place, 0)) + 1
+
+
+def correlations(states, values):
+    """Pearson's correlation of each unit with a value.
+
+    Args:
+        states (numpy.ndarray): ``(n, U)``.
+        values (numpy.ndarray): ``(n,)``.
+
+    Returns:
+        numpy.ndarray: float64 in [-1, 1], ``(U,)``; 0 for a unit that does not change, up to
+        rounding, and for all if the value does not.
+    """
+    states = states.astype(np.float64)
+    deviations = states - states.mean(axis=0)
+    sizes = np.linalg.norm(deviations, axis=0)
+    changes = sizes > 1e-6 * np.linalg.norm(states, axis=0)
+    values = values - values.mean()
+    scale = sizes * np.linalg.norm(values)
+    covariances = values @ deviations
+    return np.divide(covariances, scale, out=np.zeros_like(scale), where=changes & (scale > 0))

@@ -1,0 +1,136 @@
+"""The training as TensorBoard shows it: scalars, parameter histograms and a picture each epoch.
+
+The format is written with TensorBoard's own package. Who looks at the events has it anyway;
+tensorboardX would be a second package that writes the same bytes.
+"""
+
+import io
+import os
+import sys
+import time
+
+import chainer_compat
+
+import numpy as np
+from chainer.backends import cuda
+from chainer.training import Extension
+
+from command_line import UsageError
+
+_N_BUCKETS = 30  # of a histogram, as TensorBoard's own
+
+
+def check_tensorboard():
+    """Make sure that TensorBoard is installed.
+
+    Raises:
+        UsageError: if it is not; the text says how to get it.
+    """
+    try:
+        import tensorboard.compat.proto  # noqa: F401 - asked for, not used
+    except ImportError:
+        raise UsageError(
+            "argument --tensorboard: needs TensorBoard, which is not installed: "
+            "pip install -r requirements-tensorboard.txt"
+        ) from None
+
+
+class TensorBoard(Extension):
+    """Writes events into the folder ``tensorboard`` of the trainer's output folder.
+
+    Each value in the trainer's LogReport becomes a scalar, each parameter of the trained model a
+    histogram; the step is the epoch. A training that is resumed, or begun again, writes a new file,
+    and TensorBoard then forgets what earlier ones hold of the same and of later epochs.
+
+    Args:
+        picture: called each epoch without arguments, gives a ``matplotlib.figure.Figure``, shown as
+            "counting"; None for no picture.
+
+    Raises:
+        ImportError: if TensorBoard is not installed; see :func:`check_tensorboard`.
+    """
+
+    trigger = 1, "epoch"
+    priority = -250  # after LogReport, the snapshot and the plots
+    default_name = "TensorBoard"
+
+    def __init__(self, picture=None):
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self.picture = picture
+        self._event_pb2 = event_pb2
+        self._summary_pb2 = summary_pb2
+        self._record_writer = RecordWriter
+        self._writer = None
+        self._path = None  # of the events; also once they cannot be written any more
+
+    def __call__(self, trainer):
+        """Write the epoch that has ended; where that fails, warn and write no more."""
+        log = trainer.get_extension("LogReport").log
+        if not log or log[-1]["iteration"] != trainer.updater.iteration:
+            return
+        epoch = log[-1]["epoch"]
+        try:
+            if self._path is None:
+                self._open(os.path.join(trainer.out, "tensorboard"), epoch)
+            if self._writer is not None:
+                self._add(epoch, summary=self._summary(trainer, log[-1]))
+                self._writer.flush()
+        except OSError as error:
+            # No training is worth losing for this.
+            print(f"warning: {self._path}: {error.strerror}", file=sys.stderr)
+            self._writer = None
+
+    def finalize(self):
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _open(self, folder, epoch):
+        self._path = os.path.join(folder, f"events.out.tfevents.{time.time():.0f}.{os.getpid()}")
+        os.makedirs(folder, exist_ok=True)
+        self._writer = self._record_writer(open(self._path, "wb"))  # noqa: SIM115 - finalize closes it
+        self._add(0, file_version="brain.Event:2")
+        # From this epoch on, what earlier files hold is of a training that was given up.
+        session = self._event_pb2.SessionLog
+        self._add(epoch, session_log=session(status=session.START))
+
+    def _add(self, epoch, **content):
+        event = self._event_pb2.Event(wall_time=time.time(), step=epoch, **content)
+        self._writer.write(event.SerializeToString())
+
+    def _summary(self, trainer, entry):
+        value = self._summary_pb2.Summary.Value
+        values = [
+            value(tag=name, simple_value=number)
+            for name, number in entry.items()
+            if name not in ("epoch", "iteration")
+        ]
+        model = trainer.updater.get_optimizer("main").target.predictor
+        for path, param in sorted(model.namedparams()):
+            values.append(value(tag=f"parameters{path}", histo=self._histogram(param.array)))
+        if self.picture is not None:
+            values.append(value(tag="counting", image=self._image(self.picture())))
+        return self._summary_pb2.Summary(value=values)
+
+    def _histogram(self, array):
+        array = cuda.to_cpu(array).astype(np.float64)
+        counts, edges = np.histogram(array, _N_BUCKETS)
+        return self._summary_pb2.HistogramProto(
+            min=array.min(),
+            max=array.max(),
+            num=array.size,
+            sum=array.sum(),
+            sum_squares=np.square(array).sum(),
+            bucket_limit=edges[1:],
+            bucket=counts,
+        )
+
+    def _image(self, figure):
+        file = io.BytesIO()
+        figure.savefig(file, format="png")
+        width, height = figure.canvas.get_width_height()
+        return self._summary_pb2.Summary.Image(
+            width=width, height=height, colorspace=4, encoded_image_string=file.getvalue()
+        )

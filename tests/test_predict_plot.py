@@ -1,0 +1,104 @@
+"""``predict_simple_sequence.py --plot``; what it draws is in ``counting/test_figure.py``."""
+
+import chainer_compat
+
+import pytest
+
+import predict_simple_sequence
+from command_line import UsageError
+from models import ARCHS
+from models.model_file import save_model
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """Write a model file: ``model("rnn2")`` gives its path. The test runs in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(arch, n_vocab=5):
+        path = f"{arch}.model"
+        save_model(path, ARCHS[arch](n_vocab, 3))
+        return path
+
+    return write
+
+
+def predict(*arguments):
+    return predict_simple_sequence.main(list(map(str, arguments)))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What was given to ``draw_counting``, call by call."""
+    calls = []
+    draw = predict_simple_sequence.draw_counting
+
+    def spy(*arguments):
+        calls.append(arguments)
+        return draw(*arguments)
+
+    monkeypatch.setattr(predict_simple_sequence, "draw_counting", spy)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("arch", "options", "layer"),
+    [("rnn", (), 1), ("rnn2", ("--layer", 3), 3), ("rnn3", (), 1), ("lstm", ("--layer", 2), 2)],
+)
+def test_draws_the_layer_asked_for(model, drawn, capsys, tmp_path, arch, options, layer):
+    path = model(arch)
+    assert predict("-m", path, "--plot", "counting.png", *options) == 0
+    ((network, name, number),) = drawn
+    assert isinstance(network, ARCHS[arch]) and (name, number) == (arch, layer)
+    assert (tmp_path / "counting.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.splitlines()[-1] == "Written: counting.png"
+
+
+def test_says_what_it_says_without_a_plot(model, capsys):
+    path = model("rnn")
+    predict("-m", path)
+    plain = capsys.readouterr().out
+    predict("-m", path, "--plot", "counting.svg")
+    assert capsys.readouterr().out == f"{plain}Written: counting.svg\n"
+
+
+@pytest.mark.parametrize(
+    ("arch", "options", "message"),
+    [
+        (
+            "rnn",
+            ("--layer", 2),
+            "argument --layer: rnn has no recurrent layer 2; choose from 1 to 1",
+        ),
+        ("lstm", ("--layer", 3), "lstm has no recurrent layer 3; choose from 1 to 2"),
+    ],
+)
+def test_refuses_a_layer_that_is_not_there(model, tmp_path, arch, options, message):
+    with pytest.raises(UsageError, match=message):
+        predict("-m", model(arch), "--plot", "counting.png", *options)
+    assert not (tmp_path / "counting.png").exists()
+
+
+@pytest.mark.parametrize(("n_vocab", "n_tokens"), [(1, "0"), (101, "10,100")])
+def test_refuses_a_vocabulary_that_cannot_be_drawn(model, n_vocab, n_tokens):
+    options = ("-p", n_vocab - 1, "--plot", "counting.png")
+    with pytest.raises(UsageError, match=f"argument --plot: .* {n_vocab} are {n_tokens} tokens"):
+        predict("-m", model("rnn", n_vocab), *options)
+
+
+def test_refuses_a_layer_without_a_plot(model):
+    with pytest.raises(UsageError, match="argument --layer: is of use with --plot only"):
+        predict("-m", model("rnn"), "--layer", 1)
+
+
+def test_refuses_other_kinds_of_file(model, capsys):
+    with pytest.raises(SystemExit) as end:
+        predict("-m", model("rnn"), "--plot", "counting.jpg")
+    assert end.value.code == 2
+    assert "argument --plot: 'counting.jpg' does not end in" in capsys.readouterr().err
+
+
+def test_folder_that_is_not_there_is_named(model, run):
+    done = run("predict_simple_sequence.py", "-m", model("rnn"), "--plot", "nowhere/counting.png")
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: nowhere/counting.png: No such file or directory\n")
