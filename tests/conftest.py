@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -11,6 +12,9 @@ import pytest
 from chainer.backends import cuda
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# In the background of a shell SIGINT is ignored, and the commands started here would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
