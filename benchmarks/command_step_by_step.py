@@ -9,6 +9,9 @@ import os
 import matplotlib
 
 matplotlib.use("Agg")
+# Where Graphviz is installed, Chainer's dump_graph would spend its time too. Ours leaves that to
+# the user.
+os.environ["PATH"] = ""
 
 import chainer_compat
 

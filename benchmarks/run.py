@@ -113,10 +113,9 @@ def run_python(arguments):
 def run_rounds(jobs, n_rounds):
     """Take all jobs, round by round, every other round in reverse.
 
-    Returns:
-        list of dict: for each round, by ``"measure arch"``, a dict of lists of numbers by system.
+    Yields:
+        dict: for each round, by ``"measure arch"``, a dict of lists of numbers by system.
     """
-    rounds = []
     for k in range(n_rounds):
         taken = {}
         for number, job in enumerate(jobs[:: -1 if k % 2 else 1], start=1):
@@ -124,8 +123,7 @@ def run_rounds(jobs, n_rounds):
             place = f"round {k + 1} of {n_rounds}, {number} of {len(jobs)}"
             print(f"{place}: {name}, {job.system}", file=sys.stderr)
             taken.setdefault(name, {}).update(run_job(job))
-        rounds.append(taken)
-    return rounds
+        yield taken
 
 
 def describe_machine():
@@ -170,10 +168,13 @@ def main():
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     absent = {peer for peer, module in NEEDS.items() if not importlib.util.find_spec(module)}
     jobs = [job for job in plan(args.quick) if job.system not in absent]
+    rounds = []
     try:
-        rounds = run_rounds(jobs, QUICK_ROUNDS if args.quick else ROUNDS)
+        rounds.extend(run_rounds(jobs, QUICK_ROUNDS if args.quick else ROUNDS))
     except subprocess.CalledProcessError as error:
-        sys.exit(f"{error.cmd} failed with code {error.returncode}")
+        print(f"{error.cmd} failed with code {error.returncode}", file=sys.stderr)
+        if not rounds:
+            sys.exit(1)
     results = {**describe_machine(), "rounds": rounds}
 
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
