@@ -20,7 +20,7 @@ import numpy as np
 
 import train_simple_sequence
 from command_line import ArgumentParser, run_command
-from counting.drawing import STYLES, save_figure
+from counting.drawing import save_figure, style_of
 from models import ARCHS
 
 _PANELS = {
@@ -82,13 +82,15 @@ def draw(logs):
     for axes, (key, label) in zip(panels, _PANELS.items(), strict=True):
         for arch, log in logs.items():
             points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
-            style = STYLES[list(ARCHS).index(arch) % len(STYLES)]
-            axes.plot(*np.reshape(points, (-1, 2)).T, label=arch, markersize=5, **style)
+            style = {"markersize": 5, **style_of(arch)}
+            axes.plot(*np.reshape(points, (-1, 2)).T, label=arch, **style)
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
     panels[-1].set_xlabel("epoch (sweeps over the training data)")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(logs)
+    )
     return figure
 
 

@@ -2,19 +2,29 @@
 
 import argparse
 import os
+from typing import Any
 
+import chainer_compat
+
+from models import ARCHS
 from safe_files import write_file
 
-# Blue, orange, green and purple of Okabe and Ito, told apart with any colour vision; in grey, by
-# marker and line. In the order of models.ARCHS where each stands for an architecture.
-STYLES = (
+# Colours of Okabe and Ito, told apart with any colour vision; in grey, by marker and line.
+STYLES: tuple[dict[str, Any], ...] = (
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     {"color": "#E69F00", "marker": "s", "linestyle": "--"},
     {"color": "#009E73", "marker": "^", "linestyle": "-."},
     {"color": "#CC79A7", "marker": "D", "linestyle": ":"},
+    {"color": "#56B4E9", "marker": "v", "linestyle": (0, (6, 2, 1, 2, 1, 2))},
+    {"color": "#000000", "marker": "P", "linestyle": (0, (1, 4))},
 )
 MISTAKE = "#D55E00"
 KINDS = (".png", ".pdf", ".svg")
+
+
+def style_of(arch: str) -> dict[str, Any]:
+    """Colour, marker and line of an architecture, the same in every picture."""
+    return STYLES[list(ARCHS).index(arch) % len(STYLES)]
 
 
 def picture(text):

@@ -4,9 +4,10 @@ from statistics import median
 
 import chainer_compat
 
-from counting.drawing import STYLES
+from counting.drawing import STYLES, style_of
 from models import ARCHS
 
+_HATCHES = ("", "//", "..", "xx", "\\\\", "oo")  # of the bars, one for each style
 _WIDTH = 0.8  # of the group of bars of one vocabulary, where 1 is the distance to the next
 
 
@@ -95,9 +96,9 @@ def _draw_cells(shares, updates, place, width, arch, cells):
 
 
 def _style(arch):
-    """Colour, marker and hatch of an architecture, the same in every picture."""
-    number = list(ARCHS).index(arch)
-    return {**STYLES[number % len(STYLES)], "hatch": ("", "//", "..", "xx")[number % 4]}
+    """Colour, marker and hatch of an architecture."""
+    style = style_of(arch)
+    return {**style, "hatch": _HATCHES[STYLES.index(style)]}
 
 
 def _add_legend(figure, archs):

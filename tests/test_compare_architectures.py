@@ -3,7 +3,7 @@ import json
 import pytest
 
 from compare_architectures import draw
-from counting.drawing import STYLES
+from counting.drawing import style_of
 from models import ARCHS
 
 QUICK = ("-e", 2, "-u", 5, "--repeat", 20, "--seed", 7)
@@ -55,7 +55,7 @@ class TestRefusals:
         ("arguments", "message"),
         [
             ((), "required: ARCH"),
-            (("gru",), "argument ARCH: invalid choice: 'gru'"),
+            (("mlp",), "argument ARCH: invalid choice: 'mlp'"),
             (("rnn", "-a", "lstm"), "argument -a/--arch: the architectures are named first"),
             (("rnn", "-e", "0"), "argument -e/--epoch: '0' is not"),
             (("rnn", "--nonsense"), "unrecognized arguments: --nonsense"),
@@ -93,7 +93,7 @@ class TestPicture:
 
     def test_gives_an_architecture_its_style_whoever_is_beside_it(self):
         (line,) = draw({"lstm": LOGS["lstm"]}).axes[0].lines
-        assert line.get_color() == STYLES[3]["color"]
+        assert line.get_color() == style_of("lstm")["color"]
 
     def test_is_labelled_with_units(self, figure):
         loss, accuracy = figure.axes

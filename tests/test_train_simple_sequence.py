@@ -207,7 +207,8 @@ class TestWithTheDefaults:
         assert text.endswith("}")
 
     def test_learns_to_count(self, folder, arch):
-        bar = {"rnn": 0.95, "rnn2": 1.0, "rnn3": 1.0, "lstm": 0.70}[arch]
+        # As the tutorial's own code does. To repeat the last number, with no counting, gives 0.8.
+        bar = {"rnn": 0.95, "rnn2": 1.0, "rnn3": 1.0, "lstm": 0.70}.get(arch, 0.9)
         assert read_log(folder)[-1]["validation/main/accuracy"] >= bar
 
     def test_logs_the_accuracy_that_the_saved_model_has(self, folder, arch):

@@ -109,7 +109,7 @@ TYPED = {
     "vocabulary too large": ("--n-vocab 2000000000", "--n-vocab 2000000000", "GiB"),
     "no data": ("--repeat 0", "--repeat: '0' is not a whole number from 1"),
     "data larger than the memory": ("--repeat 2000000000", "--repeat 2000000000", "GiB"),
-    "unknown architecture": ("-a gru", "-a/--arch: invalid choice: 'gru' (choose from ", "rnn3"),
+    "unknown architecture": ("-a mlp", "-a/--arch: invalid choice: 'mlp' (choose from ", "rnn3"),
     "device in words": ("-g cuda", "-g/--gpu: 'cuda' is not a whole number"),
     "negative seed": ("--seed -1", "--seed: '-1' is not a whole number from 0 to 4294967295"),
     "seed beyond all bounds": ("--seed 4294967296", "--seed: '4294967296' is not a whole number"),
@@ -184,7 +184,7 @@ PREDICT_TYPED = {
     "prime beyond all bounds": ("-p 99999999999", "-p/--primeindex: '99999999999' is not a whole"),
     "unit of 0": ("-u 0", "-u/--unit: '0' is not a whole number from 1"),
     "unit unlike the file's": ("-u 7", "-u/--unit", "rnn_simple_sequence.model has 6, not 7"),
-    "unknown architecture": ("-a gru", "-a/--arch: invalid choice: 'gru' (choose from ", "rnn3"),
+    "unknown architecture": ("-a mlp", "-a/--arch: invalid choice: 'mlp' (choose from ", "rnn3"),
     "architecture unlike the file's": (
         "-a rnn2 -m result/rnn_simple_sequence.model",
         "-a/--arch: result/rnn_simple_sequence.model has rnn, not rnn2",

@@ -3,13 +3,11 @@ import itertools
 import pytest
 from matplotlib.colors import to_hex
 
-from counting.drawing import STYLES
+from counting.drawing import style_of
 from counting.limits import Cell, Outcome
 from counting.limits_figure import draw_limits
 
-COLOURS = dict(
-    zip(("rnn", "rnn2", "rnn3", "lstm"), (each["color"] for each in STYLES), strict=True)
-)
+COLOURS = {arch: style_of(arch)["color"] for arch in ("rnn", "lstm")}
 
 
 def outcome(arch, n_vocab, seed, updates, primed=None):
