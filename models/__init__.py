@@ -1,5 +1,6 @@
 """The architectures, and the table of the names that the commands know them by."""
 
+from models.gru import GRU
 from models.rnn import RNN
 from models.rnn2 import RNN2
 from models.rnn3 import RNN3
@@ -10,6 +11,7 @@ ARCHS = {
     "rnn2": RNN2,
     "rnn3": RNN3,
     "lstm": RNNForLM,
+    "gru": GRU,
 }
 
 __all__ = ["ARCHS", "RNN", "RNN2", "RNN3", "RNNForLM"]

@@ -1,0 +1,192 @@
+"""GRU: one layer of gated recurrent units between an embedding and an output layer.
+
+The tutorial has no such model. It is here as the example of how an architecture is added, and so
+this file holds all of it: the model, its layer, and the layer's recurrence over a whole window, in
+the notation of ``recurrence.py``.
+"""
+
+import chainer_compat
+
+import chainer.links as L
+from chainer import Chain, Variable
+from chainer.backend import get_array_module
+from chainer.types import NdArray
+from chainer.utils import type_check
+
+from models.projections import embed, project
+from models.stateful import Stateful
+from models.window_function import (
+    WindowFunction,
+    expect_bias,
+    expect_matrix,
+    expect_state,
+    expect_window,
+    rows,
+    state_gradient,
+)
+
+
+class GRULayer(Stateful, L.StatefulGRU):
+    """Chainer's GRU layer, with its parameters and its state, reading a window at a time."""
+
+    def forward(self, x: Variable) -> Variable:
+        """Outputs ``(T, B, U)`` for a window of inputs ``(T, B, U)``."""
+        hs, self.h = gru(x, self.h, self)
+        return hs
+
+
+class GRU(Chain):
+    """``y_t = l2(l1(e_t))``, where ``e_t`` embeds the id and ``l1`` is a GRU layer.
+
+    Args:
+        n_vocab (int): size of the vocabulary, ``V``.
+        n_units (int): units of the embedding and of the layer, ``U``.
+    """
+
+    def __init__(self, n_vocab: int, n_units: int) -> None:
+        super().__init__()
+        with self.init_scope():
+            self.embed = L.EmbedID(n_vocab, n_units)
+            self.l1 = GRULayer(n_units, n_units)
+            self.l2 = L.Linear(n_units, n_vocab)
+
+    def reset_state(self) -> None:
+        """Forget everything read so far."""
+        self.l1.reset_state()
+
+    def forward(self, x: NdArray | Variable) -> Variable:
+        """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
+        return project(self.l1(embed(x, self.embed.W)), self.l2)
+
+
+def gru(x: Variable, h: Variable | None, layer: L.StatefulGRU) -> tuple[Variable, Variable]:
+    """Chainer's GRU over a window, the arithmetic of ``chainer.links.StatefulGRU``.
+
+    The gates ``r = sigmoid(W_r x_t + U_r h_{t-1})`` and ``z = sigmoid(W_z x_t + U_z h_{t-1})``, the
+    candidate ``a = tanh(W x_t + U (r * h_{t-1}))``, the state ``h_t = (1 - z) * h_{t-1} + z * a``;
+    each of the six products has a bias. Without a previous state, the terms that hold it are absent
+    from the first step, their biases too.
+
+    K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
+    machine translation", EMNLP 2014, where ``z`` and ``1 - z`` change places. As there, the reset
+    gate acts before the matrix product; in cuDNN and PyTorch it acts after.
+
+    Args:
+        x (Variable): inputs, ``(T, B, in)``.
+        h (Variable or None): state before the window, ``(B, U)``.
+        layer (chainer.links.StatefulGRU): ``in`` to ``U``.
+
+    Returns:
+        tuple of Variable: outputs ``(T, B, U)`` and the state after the window ``(B, U)``.
+    """
+    inputs = [x]
+    for inward, lateral in ((layer.W_r, layer.U_r), (layer.W_z, layer.U_z), (layer.W, layer.U)):
+        inputs += [inward.W, inward.b, lateral.W, lateral.b]
+    return GRURecurrence().apply(inputs if h is None else (*inputs, h))
+
+
+class GRURecurrence(WindowFunction):
+    """:func:`gru`.
+
+    In the loop ``r``, ``z`` and ``a`` are blocks ``(3, B, U)``. Backward, with ``g_r``, ``g_z`` and
+    ``g_a`` those of the sums that ``sigmoid`` and ``tanh`` are taken of, and ``p = r * h_{t-1}``,
+    from the last step to the first::
+
+        g_z = g_h_t * (a - h_{t-1}) * z * (1 - z)        g_a = g_h_t * z * (1 - a^2)
+        g_p = g_a @ U                                    g_r = g_p * h_{t-1} * r * (1 - r)
+        g_h_{t-1} += g_h_t * (1 - z) + g_p * r + g_r @ U_r + g_z @ U_z
+
+    Every factor that holds no gradient is computed for the whole window before.
+    """
+
+    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
+        """Window, four parameters for each of ``r``, ``z`` and ``a``, and perhaps a state."""
+        type_check.expect(in_types.size() >= 13)
+        x, *params = in_types[:13]
+        expect_window(x)
+        n_units = params[0].shape[0]
+        for W, b, U, d in zip(params[0::4], params[1::4], params[2::4], params[3::4], strict=True):
+            expect_matrix(W, x, n_units, x.shape[2])
+            expect_matrix(U, x, n_units, n_units)
+            expect_bias(b, W)
+            expect_bias(d, U)
+        for h in in_types[13:]:
+            expect_state(h, x, n_units)
+
+    def forward(self, inputs: tuple[NdArray, ...]) -> tuple[NdArray, ...]:
+        """Outputs of the window and the state after it."""
+        x, *params = inputs[:13]
+        h0 = inputs[13:]
+        xp = get_array_module(x)
+        W, b, U, d = (xp.stack(params[k::4]) for k in range(4))  # of r, z and a
+        n_steps, batch, n_in = x.shape
+        n_units = U.shape[2]
+        inward = rows(x).dot(W.reshape(-1, n_in).T)
+        inward += b.ravel()
+        gates = xp.empty((n_steps, 3, batch, n_units), x.dtype)
+        gates[...] = inward.reshape(n_steps, batch, 3, n_units).swapaxes(1, 2)
+        gates[0 if h0 else 1 :] += d[:, None]
+        # sigmoid(v) = tanh(v / 2) / 2 + 1/2: the inner halves are taken for the whole window.
+        gates[:, :2] *= 0.5
+        U_rz = 0.5 * xp.ascontiguousarray(U[:2].swapaxes(1, 2))
+        U_a = xp.ascontiguousarray(U[2].T)
+        hs = xp.empty((n_steps + 1, batch, n_units), x.dtype)  # h_0 ... h_T
+        hs[0] = h0[0] if h0 else 0
+        ps = xp.empty_like(hs[1:])  # r * h_{t-1} of every step
+        lateral = xp.empty_like(gates[0])
+        for gate, h, p, h_next in zip(gates, hs, ps, hs[1:], strict=False):
+            sigmoids, (r, z, a) = gate[:2], gate
+            xp.matmul(h, U_rz, out=lateral[:2])
+            sigmoids += lateral[:2]
+            xp.tanh(sigmoids, out=sigmoids)
+            sigmoids *= 0.5
+            sigmoids += 0.5
+            xp.multiply(r, h, out=p)
+            xp.dot(p, U_a, out=lateral[2])
+            a += lateral[2]
+            xp.tanh(a, out=a)
+            h_next[...] = a
+            h_next -= h
+            h_next *= z
+            h_next += h
+        self.saved = x, W, U, gates, hs, ps
+        self.has_state = bool(h0)
+        return hs[1:], hs[-1].copy()
+
+    def backward_arrays(
+        self, g_hs: NdArray | None, g_last: NdArray | None
+    ) -> tuple[NdArray | None, ...]:
+        """Gradient of each input."""
+        x, W, U, gates, hs, ps = self.saved
+        xp = get_array_module(x)
+        n_units = U.shape[2]
+        before = hs[:-1]
+        r, z, a = gates.swapaxes(0, 1)
+        g_gates = xp.empty_like(gates)  # first the factors, which turn into gradients step by step
+        g_gates[:, 0] = before * (r - r * r)
+        g_gates[:, 1] = (a - before) * (z - z * z)
+        g_gates[:, 2] = z * (1 - a * a)
+        g_h = state_gradient(before, g_hs, g_last)
+        lateral = xp.empty_like(gates[0])
+        into_h = xp.zeros_like(before[0])
+        steps = zip(g_h, 1 - z, r, g_gates, strict=True)
+        for g_h_t, kept, r_t, g_gate in reversed(list(steps)):
+            g_h_t += into_h
+            g_gate[1:] *= g_h_t
+            xp.dot(g_gate[2], U[2], out=lateral[2])
+            g_gate[0] *= lateral[2]
+            lateral[2] *= r_t
+            xp.matmul(g_gate[:2], U[:2], out=lateral[:2])
+            xp.add.reduce(lateral, axis=0, out=into_h)
+            g_h_t *= kept
+            into_h += g_h_t
+        g_rows = g_gates.swapaxes(1, 2).reshape(-1, 3 * n_units)
+        g_W = g_rows.T.dot(rows(x)).reshape(W.shape)
+        g_b = g_rows.sum(axis=0).reshape(3, n_units)
+        g_U = xp.empty_like(U)
+        g_U[:2] = g_rows[:, : 2 * n_units].T.dot(rows(before)).reshape(2, n_units, n_units)
+        g_U[2] = g_rows[:, 2 * n_units :].T.dot(rows(ps))
+        g_d = g_b.copy() if self.has_state else g_b - g_gates[0].sum(axis=1)
+        g_x = g_rows.dot(W.reshape(-1, x.shape[2])).reshape(x.shape)
+        g_params = [g for gate in zip(g_W, g_b, g_U, g_d, strict=True) for g in gate]
+        return (g_x, *g_params, into_h) if self.has_state else (g_x, *g_params)
