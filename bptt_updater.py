@@ -6,6 +6,8 @@ import numpy as np
 from chainer import config, using_config
 from chainer.training.updaters import StandardUpdater
 
+from freed_memory import keep_freed_memory
+
 
 class BPTTUpdater(StandardUpdater):
     """Trains a stateful recurrent model on consecutive windows of a sequence.
@@ -39,6 +41,7 @@ class BPTTUpdater(StandardUpdater):
         self._new_epoch = False
         self._types_checked = False
         self._uncut_loss = None
+        keep_freed_memory()
 
     def update_core(self):
         """One update: forward over a window, backward, truncate, step of the optimizer."""

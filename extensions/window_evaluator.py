@@ -6,6 +6,8 @@ from chainer import no_backprop_mode
 from chainer.reporter import DictSummary, report_scope
 from chainer.training.extensions import Evaluator
 
+from freed_memory import keep_freed_memory
+
 
 class WindowEvaluator(Evaluator):
     """Reports the mean over every prediction of one pass through the iterator.
@@ -25,6 +27,7 @@ class WindowEvaluator(Evaluator):
     def __init__(self, iterator, target, window=256, device=None, eval_hook=None):
         super().__init__(iterator, target, device=device, eval_hook=eval_hook)
         self.window = window
+        keep_freed_memory()
 
     def evaluate(self):
         """Run the model over the data; return the means by name."""
