@@ -14,7 +14,7 @@ VERSION := $(if $(INTERPRETER),$(shell $(INTERPRETER) -c \
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
-.PHONY: help train predict test lint test-all-pythons test-gpu \
+.PHONY: help train predict test check test-all-pythons test-gpu \
     test-faults bench bench-quick clean interpreter
 .DELETE_ON_ERROR:
 
@@ -30,9 +30,10 @@ predict: $(VENV)/main-$(VERSION)  ## let a trained network run free, with ARGS="
 test: $(VENV)/dev-$(VERSION)  ## run all tests, with ARGS="-k iterator" only some
 	$(VENV)/bin/python -m pytest $(ARGS)
 
-lint: $(VENV)/dev-$(VERSION)  ## check style and formatting
+check: $(VENV)/dev-$(VERSION)  ## check style, formatting and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 test-all-pythons:  ## run the tests on every interpreter of 3.10 to 3.13 that is found
 	@found=; missing=; \
@@ -61,7 +62,7 @@ bench-quick: $(VENV)/bench-$(VERSION)  ## the updates only, in under a minute
 	$(VENV)/bin/python -m benchmarks.run --quick $(ARGS)
 
 clean:  ## remove the environments and what running has left, but no results
-	rm -rf .venv .venv-3.* .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv .venv-3.* .pytest_cache .hypothesis .ruff_cache .mypy_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 interpreter:

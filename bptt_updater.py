@@ -3,8 +3,11 @@
 import chainer_compat
 
 import numpy as np
-from chainer import config, using_config
+from chainer import Optimizer, Variable, config, using_config
+from chainer.dataset import Iterator
+from chainer.serializer import AbstractSerializer
 from chainer.training.updaters import StandardUpdater
+from chainer.types import DeviceSpec, NdArray
 
 from freed_memory import keep_freed_memory
 
@@ -33,17 +36,23 @@ class BPTTUpdater(StandardUpdater):
         ValueError: if ``bprop_len`` is below 1.
     """
 
-    def __init__(self, train_iter, optimizer, bprop_len, device=None):
+    def __init__(
+        self,
+        train_iter: Iterator,
+        optimizer: Optimizer,
+        bprop_len: int,
+        device: DeviceSpec | int | None = None,
+    ) -> None:
         if bprop_len < 1:
             raise ValueError(f"bprop_len must be at least 1, not {bprop_len}")
         super().__init__(train_iter, optimizer, device=device)
         self.bprop_len = bprop_len
         self._new_epoch = False
         self._types_checked = False
-        self._uncut_loss = None
+        self._uncut_loss: Variable | None = None
         keep_freed_memory()
 
-    def update_core(self):
+    def update_core(self) -> None:
         """One update: forward over a window, backward, truncate, step of the optimizer."""
         iterator = self.get_iterator("main")
         optimizer = self.get_optimizer("main")
@@ -68,7 +77,7 @@ class BPTTUpdater(StandardUpdater):
         if self.auto_new_epoch and self._new_epoch:
             optimizer.new_epoch(auto=True)
 
-    def _truncate(self):
+    def _truncate(self) -> None:
         """Cut the last window's graph, so that no later gradient reaches into it.
 
         An extension that draws the graph (``DumpGraph``) asks to keep it until the update is
@@ -78,7 +87,7 @@ class BPTTUpdater(StandardUpdater):
             self._uncut_loss.unchain_backward()
             self._uncut_loss = None
 
-    def _read_window(self, iterator):
+    def _read_window(self, iterator: Iterator) -> tuple[NdArray, NdArray]:
         """Ids and targets ``(T, B)`` of the next window, on the device."""
         if hasattr(iterator, "next_window"):
             window = iterator.next_window(self.bprop_len)
@@ -88,11 +97,11 @@ class BPTTUpdater(StandardUpdater):
         return window if self.device is None else self.device.send(window)
 
     @property
-    def is_new_epoch(self):
+    def is_new_epoch(self) -> bool:
         """bool: whether the last window, at any of its steps, completed a sweep over the data."""
         return self._new_epoch
 
-    def serialize(self, serializer):
+    def serialize(self, serializer: AbstractSerializer) -> None:
         """Save or restore iterator, optimizer, model and, beside them, the recurrent state."""
         super().serialize(serializer)
         for path, link in self.get_optimizer("main").target.namedlinks():

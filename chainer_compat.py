@@ -11,7 +11,7 @@ import types
 import numpy
 
 
-def _skip_environment_check():
+def _skip_environment_check() -> None:
     """Replace Chainer's advice about optional packages by silence.
 
     ``chainer._environment_check`` looks for outdated iDeep and CuPy packages. To do so it imports
@@ -21,17 +21,17 @@ def _skip_environment_check():
     name = "chainer._environment_check"
     if "chainer" not in sys.modules and name not in sys.modules:
         module = types.ModuleType(name, "Replaced by chainer_compat.")
-        module.check = lambda: None
+        module.check = lambda: None  # type: ignore[attr-defined]
         sys.modules[name] = module
 
 
-def _restore_sctypes():
+def _restore_sctypes() -> None:
     """Give NumPy 2 back ``numpy.sctypes``, which ``chainer.functions.as_strided`` reads.
 
     NumPy 2.0 removed the table. Chainer looks up the signed integer and the floating types only.
     """
     if not hasattr(numpy, "sctypes"):
-        numpy.sctypes = {  # noqa: NPY201 - this is what puts it back
+        numpy.sctypes = {  # type: ignore[attr-defined] # noqa: NPY201 - this is what puts it back
             "int": [numpy.int8, numpy.int16, numpy.int32, numpy.int64],
             "float": [numpy.float16, numpy.float32, numpy.float64],
         }

@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
+from typing import NoReturn
 
 from safe_files import check_writable, remove_temporary_files
 
@@ -26,30 +28,30 @@ class UsageError(CommandError):
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Names the default after each option's meaning, where there is one to name."""
 
-    def _get_help_string(self, action):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if not action.default else super()._get_help_string(action)
 
 
 class ArgumentParser(argparse.ArgumentParser):
     """An ``argparse.ArgumentParser`` whose errors are one line, without the usage before it."""
 
-    def __init__(self, description):
+    def __init__(self, description: str) -> None:
         super().__init__(description=description, formatter_class=_HelpFormatter)
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line on stderr and exit with code 2."""
         self.exit(UsageError.exit_code, f"{self.prog}: error: {message} (see --help)\n")
 
 
-def whole_number(at_least, at_most=2**31 - 1):
+def whole_number(at_least: int, at_most: int = 2**31 - 1) -> Callable[[str], int]:
     """An argparse type: an integer within bounds."""
 
-    def parse(text):
+    def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            value = None
-        if value is None or not at_least <= value <= at_most:
+            value = at_least - 1
+        if not at_least <= value <= at_most:
             raise argparse.ArgumentTypeError(
                 f"{text!r} is not a whole number from {at_least} to {at_most}"
             )
@@ -58,7 +60,7 @@ def whole_number(at_least, at_most=2**31 - 1):
     return parse
 
 
-def positive_number(text):
+def positive_number(text: str) -> float:
     """An argparse type: a finite number above zero."""
     try:
         value = float(text)
@@ -69,7 +71,7 @@ def positive_number(text):
     return value
 
 
-def run_command(main, argv=None):
+def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None = None) -> int:
     """Run ``main(argv)``; turn what goes wrong into one line on stderr and an exit code.
 
     Warnings, as of a number that overflows, are not shown: what they warn of is told where it
@@ -99,7 +101,7 @@ def run_command(main, argv=None):
     return code
 
 
-def _explain(error):
+def _explain(error: BaseException) -> tuple[str, int]:
     """Message and exit code for what has ended a command."""
     if isinstance(error, CommandError):
         return str(error), error.exit_code
@@ -117,7 +119,7 @@ def _explain(error):
     return f"unexpected {type(error).__name__}: {error} (--debug tells more)", 1
 
 
-def prepare_folder(path):
+def prepare_folder(path: str) -> None:
     """Make the output folder, see that it can be written, clear away what a crash has left there.
 
     Raises:
@@ -134,7 +136,7 @@ def prepare_folder(path):
         ) from error
 
 
-def check_gpu(number):
+def check_gpu(number: int) -> None:
     """Make sure that the CUDA device of this number can be used.
 
     Raises:

@@ -10,9 +10,12 @@ if __name__ == "__main__":
     # Until the training can save itself, Ctrl-C ends the program, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import chainer_compat
 
@@ -23,13 +26,16 @@ from command_line import ArgumentParser, run_command
 from counting.drawing import save_figure, style_of
 from models import ARCHS
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _PANELS = {
     "validation/main/loss": "validation loss\n(nats a token)",
     "validation/main/accuracy": "validation accuracy\n(share of right tokens)",
 }
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Read the command line; return what is ours and the options of every training, a list."""
     parser = ArgumentParser(__doc__.split("\n")[0])
     parser.epilog = "Any other option is one of train_simple_sequence.py, the same for every ARCH."
@@ -47,7 +53,7 @@ def parse_arguments(argv):
     return args, options
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     args, options = parse_arguments(argv)
     logs = {}
@@ -65,7 +71,7 @@ def main(argv):
     return 0
 
 
-def draw(logs):
+def draw(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     """Draw loss and accuracy of every training over its epochs.
 
     Args:

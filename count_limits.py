@@ -8,6 +8,7 @@ two whole periods of the sequence without a mistake. Every outcome is added to c
 soon as it is there, and a sweep that is started again goes on after those it finds.
 """
 
+import argparse
 import datetime
 import multiprocessing
 import os
@@ -16,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
@@ -30,7 +32,7 @@ from command_line import (
     whole_number,
 )
 from counting.drawing import save_figure
-from counting.limits import Cell, append_outcome, read_outcomes, train_cell
+from counting.limits import Cell, Outcome, append_outcome, read_outcomes, train_cell
 from counting.limits_figure import draw_limits
 from models import ARCHS
 from safe_files import BadFile
@@ -38,7 +40,7 @@ from safe_files import BadFile
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = ArgumentParser(__doc__.split("\n")[0])
     add = parser.add_argument
@@ -61,7 +63,7 @@ def parse_arguments(argv):
     return parser.parse_args(argv)
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     args = parse_arguments(argv)
     prepare_folder(args.out)
@@ -75,7 +77,7 @@ def main(argv):
     print(f"{len(cells) - len(todo)} of {len(cells)} trainings are in {table} already", flush=True)
     started = time.monotonic()
 
-    def finished(outcome):
+    def finished(outcome: Outcome) -> None:
         append_outcome(table, outcome)
         outcomes[outcome.cell] = outcome
         done = sum(cell in outcomes for cell in cells)
@@ -88,7 +90,7 @@ def main(argv):
     return 0
 
 
-def ordered_cells(args):
+def ordered_cells(args: argparse.Namespace) -> list[Cell]:
     """All trainings of the sweep: the first seed of every kind, then the second, and so on.
 
     Among those of a seed in no order, but always the same one, so that the time left can be told
@@ -104,7 +106,7 @@ def ordered_cells(args):
     return cells
 
 
-def train_all(cells, processes, finished):
+def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome], None]) -> None:
     """Train the cells, as many at a time as told; call ``finished`` with each outcome.
 
     Raises:
@@ -129,19 +131,20 @@ def train_all(cells, processes, finished):
             raise
 
 
-def _end_with_the_parent():
+def _end_with_the_parent() -> None:
     """Run in each process: die at once if the command is interrupted or was killed."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
+    assert parent is not None  # called in a child only
 
-    def follow():
+    def follow() -> None:
         parent.join()
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
 
 
-def show(outcome, done, total, n_todo, seconds):
+def show(outcome: Outcome, done: int, total: int, n_todo: int, seconds: float) -> None:
     """One line for an outcome; on a terminal a progress bar below.
 
     Args:
@@ -162,8 +165,8 @@ def show(outcome, done, total, n_todo, seconds):
         print(f"[{bar:.<20}] {done} of {total} trainings, {left} left", end="", flush=True)
 
 
-def _cores():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Reads one long sequence at many places in parallel, a step or a window at a time."""
 
 import operator
+from collections.abc import Sequence
+from typing import SupportsIndex
 
 import chainer_compat
 
 import numpy as np
 from chainer.dataset import Iterator
+from chainer.serializer import AbstractSerializer
+from numpy.typing import NDArray
 
 
 class ParallelSequentialIterator(Iterator):
@@ -34,7 +38,9 @@ class ParallelSequentialIterator(Iterator):
         ValueError: if ``dataset`` or ``batch_size`` is not as described.
     """
 
-    def __init__(self, dataset, batch_size, repeat=True):
+    def __init__(
+        self, dataset: NDArray[np.integer] | Sequence[int], batch_size: int, repeat: bool = True
+    ) -> None:
         tokens = np.asarray(dataset)
         if tokens.size == 0:
             raise ValueError("dataset must hold at least one token, but is empty")
@@ -51,16 +57,16 @@ class ParallelSequentialIterator(Iterator):
         self._tokens = tokens
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Back to the first step of the first sweep."""
         self.iteration = 0
 
-    def __next__(self):
+    def __next__(self) -> list[tuple[np.integer, np.integer]]:
         """The next step: a list of one pair (current token, next token) for each stream."""
         current, following = self._read(1)
         return list(zip(current, following, strict=True))
 
-    def next_window(self, length):
+    def next_window(self, length: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The next ``length`` steps at once, equal to ``length`` calls of ``next()``.
 
         Args:
@@ -82,7 +88,7 @@ class ParallelSequentialIterator(Iterator):
             raise ValueError(f"dataset holds a token that does not fit into int32: {misfit}")
         return window[:-1], window[1:]
 
-    def _read(self, length):
+    def _read(self, length: int) -> NDArray[np.integer]:
         """Advance by ``length`` steps; give their tokens and one more row, the last targets."""
         size = len(self._tokens)
         if not self.repeat:
@@ -95,37 +101,37 @@ class ParallelSequentialIterator(Iterator):
         return self._tokens[(steps + self.offsets) % size]
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         """int: completed sweeps over the dataset."""
         return self._sweeps(self.iteration)
 
     @property
-    def is_new_epoch(self):
+    def is_new_epoch(self) -> bool:
         """bool: whether the last step completed a sweep."""
         return self.iteration > 0 and self.epoch > self._sweeps(self.iteration - 1)
 
     @property
-    def epoch_detail(self):
+    def epoch_detail(self) -> float:
         """float: sweeps over the dataset, the fraction of the current one included."""
         return self.iteration * self.batch_size / len(self._tokens)
 
     @property
-    def previous_epoch_detail(self):
+    def previous_epoch_detail(self) -> float | None:
         """float or None: :attr:`epoch_detail` one step ago, None before the first step."""
         if self.iteration == 0:
             return None
         return (self.iteration - 1) * self.batch_size / len(self._tokens)
 
-    def _sweeps(self, iteration):
+    def _sweeps(self, iteration: int) -> int:
         return iteration * self.batch_size // len(self._tokens)
 
-    def serialize(self, serializer):
+    def serialize(self, serializer: AbstractSerializer) -> None:
         """Save or restore the position. ``epoch`` is written for readers of the file only."""
         self.iteration = serializer("iteration", self.iteration)
         serializer("epoch", self.epoch)
 
 
-def _count(name, value):
+def _count(name: str, value: SupportsIndex) -> int:
     try:
         count = operator.index(value)
     except TypeError:

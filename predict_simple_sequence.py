@@ -5,8 +5,10 @@ python predict_simple_sequence.py -a rnn2 -p 5 -l 45
 python predict_simple_sequence.py -a lstm --plot counting.png --layer 2
 """
 
+import argparse
 import os
 import sys
+from collections.abc import Sequence
 
 import chainer_compat
 
@@ -24,13 +26,13 @@ from command_line import (
 from counting.drawing import picture, save_figure
 from counting.figure import MOST_TOKENS, draw_counting
 from counting.traces import recurrent_layers
-from models import ARCHS
+from models import ARCHS, Model
 from models.model_file import load_model
 from safe_files import BadFile
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 
 
-def parse_arguments(argv):
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = ArgumentParser(__doc__.split("\n")[0])
     add = parser.add_argument
@@ -67,7 +69,7 @@ def parse_arguments(argv):
     return args
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     args = parse_arguments(argv)
     path = args.modelpath or f"result/{args.arch or 'rnn'}_simple_sequence.model"
@@ -102,7 +104,7 @@ def main(argv):
     return 0
 
 
-def check_plot(args, arch, model):
+def check_plot(args: argparse.Namespace, arch: str, model: Model) -> None:
     """Refuse what cannot be drawn."""
     n_layers = len(recurrent_layers(model))
     if args.layer is not None and args.layer > n_layers:
@@ -119,7 +121,7 @@ def check_plot(args, arch, model):
         )
 
 
-def generate(model, first, length):
+def generate(model: Model, first: int, length: int) -> list[int]:
     """Let the model run free: feed each most likely prediction back in.
 
     Args:
@@ -135,12 +137,12 @@ def generate(model, first, length):
     model.reset_state()
     with chainer.using_config("train", False), chainer.no_backprop_mode():
         for _ in range(length):
-            logits = model(xp.asarray(ids[-1:], dtype=np.int32))
-            ids.append(int(logits.array[0].argmax()))
+            logits = chainer.as_array(model(xp.asarray(ids[-1:], dtype=np.int32)))
+            ids.append(int(logits[0].argmax()))
     return ids
 
 
-def score(predicted, n_vocab):
+def score(predicted: Sequence[int], n_vocab: int) -> str:
     """Say how many generated numbers agree with the sequence, from the first's first place on."""
     length = len(predicted) - 1
     period = get_simple_sequence(n_vocab, 1)

@@ -13,8 +13,11 @@ import os
 import re
 import struct
 import zipfile
+from collections.abc import Callable, Mapping
+from typing import IO, BinaryIO
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
 _SEAL = b"sha256:"
@@ -26,7 +29,7 @@ class BadFile(Exception):
     """A file that cannot be used; the text says why, as the end of a sentence about the file."""
 
 
-def write_file(path, write):
+def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
     """Make a file appear under its name only when complete.
 
     Args:
@@ -53,7 +56,7 @@ def write_file(path, write):
     _sync_folder(folder)
 
 
-def check_writable(folder):
+def check_writable(folder: str) -> None:
     """Raise OSError if no file can be made in the folder."""
     probe = os.path.join(folder, f".probe.{os.getpid()}.tmp")
     with open(probe, "wb"):
@@ -61,7 +64,7 @@ def check_writable(folder):
     os.remove(probe)
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: str) -> None:
     """Make the renaming itself durable, on systems where a folder can be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder or ".", os.O_RDONLY)
@@ -71,7 +74,7 @@ def _sync_folder(folder):
             os.close(descriptor)
 
 
-def remove_temporary_files(folder):
+def remove_temporary_files(folder: str) -> None:
     """Remove what a run that was killed while writing has left in ``folder``."""
     for name in os.listdir(folder):
         if _TEMPORARY.fullmatch(name):
@@ -79,7 +82,7 @@ def remove_temporary_files(folder):
                 os.remove(os.path.join(folder, name))
 
 
-def write_arrays(path, arrays):
+def write_arrays(path: str, arrays: Mapping[str, ArrayLike]) -> None:
     """Write a sealed npz file.
 
     Args:
@@ -90,7 +93,7 @@ def write_arrays(path, arrays):
         OSError: if that fails; then a file of that name is as it was.
     """
 
-    def write(file):
+    def write(file: BinaryIO) -> None:
         with zipfile.ZipFile(file, "w") as archive:
             for name, array in arrays.items():
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
@@ -103,7 +106,7 @@ def write_arrays(path, arrays):
     write_file(path, write)
 
 
-def _digest(file, length):
+def _digest(file: BinaryIO, length: int) -> bytes:
     """SHA-256 of the first ``length`` bytes, in hexadecimal; leaves the file at ``length``."""
     sha = hashlib.sha256()
     file.seek(0)
@@ -113,7 +116,9 @@ def _digest(file, length):
     return sha.hexdigest().encode()
 
 
-def read_arrays(path, only=None, sealed=True, limit=None):
+def read_arrays(
+    path: str, only: str | None = None, sealed: bool = True, limit: int | None = None
+) -> dict[str, NDArray]:
     """Read an npz file without trusting it.
 
     Args:
@@ -145,7 +150,7 @@ def read_arrays(path, only=None, sealed=True, limit=None):
             raise BadFile("is damaged or of another format") from error
 
 
-def _open(path):
+def _open(path: str) -> BinaryIO:
     try:
         if os.path.isdir(path):
             raise BadFile("is a folder")
@@ -160,7 +165,7 @@ def _open(path):
         raise BadFile(f"cannot be read: {getattr(error, 'strerror', error)}") from error
 
 
-def _check_seal(file, required):
+def _check_seal(file: BinaryIO, required: bool) -> None:
     length = file.seek(0, os.SEEK_END) - _DIGEST_LENGTH
     file.seek(max(length - len(_SEAL), 0))
     if file.read(len(_SEAL)) != _SEAL:
@@ -177,7 +182,7 @@ def _check_seal(file, required):
         raise BadFile("is damaged: its checksum does not match")
 
 
-def _read_archive(archive, limit, only):
+def _read_archive(archive: zipfile.ZipFile, limit: float, only: str | None) -> dict[str, NDArray]:
     members = archive.infolist()
     if sum(member.file_size for member in members) > limit:
         raise BadFile(f"would unpack to more than the {limit:,} bytes that it may hold")
@@ -194,7 +199,7 @@ def _read_archive(archive, limit, only):
     return arrays
 
 
-def _read_array(file, size, name):
+def _read_array(file: IO[bytes], size: int, name: str) -> NDArray:
     """One array in npy format, its type and size checked before memory is taken for it."""
     shape, fortran_order, dtype = read_npy_header(file)
     if dtype.hasobject:
@@ -209,7 +214,7 @@ def _read_array(file, size, name):
     return flat.reshape(shape, order="F" if fortran_order else "C")
 
 
-def read_npy_header(file):
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether in Fortran's order, and type of the array that begins here in npy format.
 
     Raises:

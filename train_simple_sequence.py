@@ -44,7 +44,7 @@ from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from training_options import CHANGEABLE, FIXED, parse_arguments, resume_command, trigger
 
 
-def main(argv):
+def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     args = parse_arguments(__doc__.split("\n")[0], argv)
     print(f"GPU: {args.gpu}")
@@ -160,6 +160,7 @@ def main(argv):
     pictures = "loss.png, accuracy.png, counting.png"
     print(f"Written to {args.out}: {os.path.basename(model_path)}, log, {pictures}")
     print(f"Let it run free: python predict_simple_sequence.py -m {model_path}")
+    assert snapshot.last is not None  # saved when the training ended
     print(f"Train longer: {resume_command(argv, snapshot.last, epoch=2 * args.epoch)}")
     return 0
 

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shlex
+from collections.abc import Sequence
 
 from command_line import (
     ArgumentParser,
@@ -40,7 +41,7 @@ CHANGEABLE = {
 }
 
 
-def parse_arguments(description, argv):
+def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line of a training.
 
     Returns:
@@ -133,7 +134,7 @@ def parse_arguments(description, argv):
     return args
 
 
-def interval(text):
+def interval(text: str) -> str:
     """An argparse type: ``"20"`` is every 20 updates, ``"2e"`` every 2 epochs."""
     if not re.fullmatch(r"[1-9]\d{0,9}e?", text):
         raise argparse.ArgumentTypeError(
@@ -142,12 +143,12 @@ def interval(text):
     return text
 
 
-def trigger(text):
+def trigger(text: str) -> tuple[int, str]:
     """The Trainer's form of an :func:`interval`: a number and its unit."""
     return int(text.rstrip("e")), "epoch" if text.endswith("e") else "iteration"
 
 
-def _check_sizes(args):
+def _check_sizes(args: argparse.Namespace) -> None:
     """Refuse what cannot work, before any memory is taken."""
     n_tokens = args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat
     if args.batchsize > n_tokens:
@@ -171,7 +172,7 @@ def _check_sizes(args):
         )
 
 
-def _physical_memory():
+def _physical_memory() -> int:
     """Bytes; without a way to ask, more than any machine has."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -179,7 +180,7 @@ def _physical_memory():
         return 2**62
 
 
-def resume_command(argv, snapshot, **changed):
+def resume_command(argv: Sequence[str], snapshot: str, **changed: int) -> str:
     """The command line that goes on from a snapshot with the same options otherwise.
 
     Args:

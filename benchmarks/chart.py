@@ -5,10 +5,17 @@ python -m benchmarks.chart results.json docs/benchmark.png
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
-from benchmarks.table import ratios_by_round
+from benchmarks.table import Results, ratios_by_round
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Bar = tuple[str, str, list[float]]  # architecture, peer, and its time over ours in each round
 
 # Told apart with any colour vision (Okabe and Ito); each bar bears its name besides.
 COLOURS = {
@@ -28,7 +35,7 @@ ARCHS = ("rnn", "rnn2", "rnn3", "lstm")
 TICKS = (0.5, 1, 2, 5, 10, 20, 50)
 
 
-def bars_of_panel(results, measure):
+def bars_of_panel(results: Results, measure: str) -> list[Bar]:
     """Architecture, peer and the peer's time over ours in each round, a list of tuples."""
     bars = []
     for arch in ARCHS:
@@ -39,7 +46,7 @@ def bars_of_panel(results, measure):
     return bars
 
 
-def draw(results, path):
+def draw(results: Results, path: str | Path) -> None:
     """Draw the results that ``run.py`` took into a PNG file."""
     # Imported here, so that matplotlib is no part of the process that measures the others.
     from matplotlib.figure import Figure
@@ -60,7 +67,7 @@ def draw(results, path):
     figure.savefig(path)
 
 
-def draw_panel(axes, bars):
+def draw_panel(axes: "Axes", bars: Sequence[Bar]) -> None:
     """One bar from 1 to the median for each peer, with its least and most."""
     for place, (_, peer, values) in enumerate(bars):
         middle = median(values)

@@ -7,20 +7,23 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from benchmarks.peer_pytorch import ARCHS, Training
+from benchmarks.peer_pytorch import ARCHS, Model, Training
 from benchmarks.workload import DEFAULT, EPOCHS, UPDATES, make_tokens, make_windows
 
 
-def evaluate(model, x, t):
+def evaluate(model: Model, x: torch.Tensor, t: torch.Tensor) -> tuple[float, float]:
     """Mean loss and accuracy of the model over one long window, from a reset state."""
     model.eval()
     with torch.no_grad():
@@ -32,13 +35,13 @@ def evaluate(model, x, t):
     return loss, accuracy
 
 
-def streams(tokens, batch):
+def streams(tokens: NDArray[np.int32], batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Current and next tokens of the streams, ``(steps, batch)`` each."""
-    tokens = torch.from_numpy(tokens).long()
-    return tokens.view(batch, -1).T, tokens.roll(-1).view(batch, -1).T
+    ids = torch.from_numpy(tokens).long()
+    return ids.view(batch, -1).T, ids.roll(-1).view(batch, -1).T
 
 
-def plot(log, name, path):
+def plot(log: Sequence[Mapping[str, float]], name: str, path: str) -> None:
     """Draw training and validation over the epochs."""
     figure, axes = plt.subplots()
     epochs = [entry["epoch"] for entry in log]
@@ -52,7 +55,7 @@ def plot(log, name, path):
     plt.close(figure)
 
 
-def main():
+def main() -> None:
     """Train with the default options; evaluate and save each epoch, plot at the end."""
     parser = argparse.ArgumentParser()
     parser.add_argument("-a", "--arch", choices=ARCHS, default="rnn")

@@ -22,7 +22,7 @@ from benchmarks.peer_step_by_step import ARCHS, make_evaluator, make_updater
 from benchmarks.workload import EPOCHS
 
 
-def main():
+def main() -> None:
     """Train with the default options; write what the tutorial writes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("-a", "--arch", choices=ARCHS, default="rnn")

@@ -8,12 +8,14 @@ import chainer_compat
 import chainer.links as L
 import numpy as np
 from chainer import optimizers
+from numpy.typing import NDArray
 
 from benchmarks.workload import (
     DEFAULT,
     LANGUAGE_MODEL,
     LEARNING_RATE,
     WARM_UP,
+    Size,
     make_tokens,
     run_measure,
     time_calls,
@@ -29,7 +31,7 @@ MANY_TOKENS = 100_000_000
 PERIOD = 45  # tokens
 
 
-def make_updater(arch, size, tokens):
+def make_updater(arch: str, size: Size, tokens: NDArray[np.int32]) -> BPTTUpdater:
     """A training of a size on some tokens."""
     np.random.seed(0)
     optimizer = optimizers.Adam(alpha=LEARNING_RATE)
@@ -38,7 +40,7 @@ def make_updater(arch, size, tokens):
     return BPTTUpdater(iterator, optimizer, size.window, device=-1)
 
 
-def make_evaluator(model, tokens):
+def make_evaluator(model: L.Classifier, tokens: NDArray[np.int32]) -> WindowEvaluator:
     """Evaluation of a Classifier over all of some tokens of the default size."""
     evaluated = model.copy()
     return WindowEvaluator(
@@ -50,31 +52,31 @@ def make_evaluator(model, tokens):
     )
 
 
-def updates(arch, count, repetitions, size=DEFAULT):
+def updates(arch: str, count: int, repetitions: int, size: Size = DEFAULT) -> list[float]:
     """Seconds of ``count`` updates, a list."""
     updater = make_updater(arch, size, make_tokens(size))
     return time_calls(updater.update, count, repetitions, WARM_UP)
 
 
-def language_model(arch, count, repetitions):
+def language_model(arch: str, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` updates of the language-model size, a list."""
     return updates(arch, count, repetitions, LANGUAGE_MODEL)
 
 
-def evaluations(arch, count, repetitions):
+def evaluations(arch: str, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` evaluations over the whole data, a list."""
     tokens = make_tokens(DEFAULT)
     model = make_updater(arch, DEFAULT, tokens).get_optimizer("main").target
     return time_calls(make_evaluator(model, tokens), count, repetitions)
 
 
-def growth(arch, count, repetitions):
+def growth(arch: str, count: int, repetitions: int) -> dict[str, list[float]]:
     """Seconds of the same ``count`` updates on data of growing size, the sizes in turn.
 
     Returns:
         dict: a list of seconds by number of tokens.
     """
-    seconds = {}
+    seconds: dict[str, list[float]] = {}
     updaters = {
         f"{n_tokens:,} tokens": make_updater(
             arch, DEFAULT, get_simple_sequence(DEFAULT.n_vocab, n_tokens // PERIOD)
@@ -88,7 +90,7 @@ def growth(arch, count, repetitions):
     return seconds
 
 
-def memory(arch, count, repetitions):
+def memory(arch: str, count: int, repetitions: int) -> dict[str, list[int]]:
     """Peak memory with many tokens, after ``count`` updates and an evaluation of as many tokens.
 
     Returns:
@@ -111,7 +113,7 @@ def memory(arch, count, repetitions):
     }
 
 
-def peak_memory():
+def peak_memory() -> int:
     """Largest resident memory of this process so far, bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

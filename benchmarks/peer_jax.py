@@ -6,6 +6,8 @@ donated, so that XLA may update them in place.
 
 import functools
 import os
+from collections.abc import Mapping
+from typing import Any
 
 # Set before JAX reads them.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -13,23 +15,31 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_paralleli
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.workload import (
     DEFAULT,
     DROPOUT,
     LEARNING_RATE,
+    Size,
     make_windows,
     run_measure,
     time_updates,
 )
 
+Layer = Mapping[str, jax.Array]
+LayerState = tuple[jax.Array, ...]
+Params = dict[str, Any]  # a tree of arrays: of the embedding, of each layer, of the output
+Training = tuple[Params, Params, Params, jax.Array, jax.Array]  # as update_step has it
+
 N_LAYERS = {"rnn": 1, "rnn2": 3, "lstm": 2}
 
 
-def elman_layer(params, xs, state):
+def elman_layer(params: Layer, xs: jax.Array, state: LayerState) -> tuple[jax.Array, LayerState]:
     """Outputs ``(T, B, U)`` and next state of one Elman layer."""
 
-    def step(h, a):
+    def step(h: jax.Array, a: jax.Array) -> tuple[jax.Array, jax.Array]:
         h = jnp.tanh(a + h @ params["R"])
         return h, h
 
@@ -37,10 +47,10 @@ def elman_layer(params, xs, state):
     return hs, (h,)
 
 
-def lstm_layer(params, xs, state):
+def lstm_layer(params: Layer, xs: jax.Array, state: LayerState) -> tuple[jax.Array, LayerState]:
     """Outputs ``(T, B, U)`` and next state of one LSTM layer."""
 
-    def step(state, gates):
+    def step(state: LayerState, gates: jax.Array) -> tuple[LayerState, jax.Array]:
         h, c = state
         a, i, f, o = jnp.split(gates + h @ params["R"], 4, axis=1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(a)
@@ -51,13 +61,13 @@ def lstm_layer(params, xs, state):
     return hs, state
 
 
-def initial(arch, size):
+def initial(arch: str, size: Size) -> tuple[Params, list[LayerState]]:
     """Parameters and state of an architecture."""
     n_vocab, n_units, batch, _ = size
     gates, n_states = (4, 2) if arch == "lstm" else (1, 1)
     keys = iter(jax.random.split(jax.random.key(0), 8))
 
-    def weight(*shape):
+    def weight(*shape: int) -> jax.Array:
         return jax.random.uniform(next(keys), shape, minval=-0.1, maxval=0.1)
 
     layers = [
@@ -74,12 +84,19 @@ def initial(arch, size):
     return params, state
 
 
-def loss_of_window(params, state, key, x, t, arch):
+def loss_of_window(
+    params: Params,
+    state: list[LayerState],
+    key: jax.Array,
+    x: jax.Array,
+    t: jax.Array,
+    arch: str,
+) -> tuple[jax.Array, tuple[list[LayerState], jax.Array]]:
     """Loss, summed over the steps and averaged over the batch; accuracy and state beside it."""
     layer = lstm_layer if arch == "lstm" else elman_layer
     keys = iter(jax.random.split(key, len(state) + 1))
 
-    def drop(h):
+    def drop(h: jax.Array) -> jax.Array:
         if arch != "lstm":
             return h
         return h * jax.random.bernoulli(next(keys), 1 - DROPOUT, h.shape) / (1 - DROPOUT)
@@ -97,7 +114,9 @@ def loss_of_window(params, state, key, x, t, arch):
 
 
 @functools.partial(jax.jit, static_argnames="arch", donate_argnums=(0, 1))
-def update_step(training, state, x, t, arch):
+def update_step(
+    training: Training, state: list[LayerState], x: jax.Array, t: jax.Array, arch: str
+) -> tuple[Training, list[LayerState], jax.Array, jax.Array]:
     """One update by Adam; ``training`` holds parameters, both moments, count and key."""
     params, m, v, n_updates, key = training
     key, dropout_key = jax.random.split(key)
@@ -111,13 +130,13 @@ def update_step(training, state, x, t, arch):
     return (params, m, v, n_updates, key), state, loss, accuracy
 
 
-def updates(arch, count, repetitions):
+def updates(arch: str, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` updates, a list."""
     params, state = initial(arch, DEFAULT)
     m, v = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
     training = params, m, v, jnp.zeros((), jnp.int32), jax.random.key(1)
 
-    def update(x, t):
+    def update(x: NDArray[np.int32], t: NDArray[np.int32]) -> None:
         nonlocal training, state
         training, state, loss, _ = update_step(training, state, x, t, arch)
         loss.block_until_ready()

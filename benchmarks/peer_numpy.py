@@ -6,24 +6,31 @@ Adam's moments are views into one flat array each, so the update is a handful of
 No autograd, no checks, no reporting beyond the loss and the accuracy.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.workload import (
     DEFAULT,
     LEARNING_RATE,
+    Size,
     make_windows,
     run_measure,
     time_updates,
 )
 
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int32]
+
 
 class RNN:
     """``h_t = tanh(W e_t + b + R h_{t-1} + c)``, ``y_t = O h_t + d``, trained by Adam."""
 
-    def __init__(self, size):
+    def __init__(self, size: Size) -> None:
         n_vocab, n_units, batch, window = size
         self.size = size
-        shapes = {
+        shapes: dict[str, tuple[int, ...]] = {
             "embed": (n_vocab, n_units),
             "W": (n_units, n_units),
             "b": (n_units,),
@@ -47,7 +54,7 @@ class RNN:
         self.g_hs = np.empty((window, batch, n_units), np.float32)
         self.lateral = np.empty((batch, n_units), np.float32)
 
-    def update(self, x, t):
+    def update(self, x: Ids, t: Ids) -> tuple[float, float]:
         """One update on a window of ids ``x`` and next ids ``t``, int32 ``(T, B)``.
 
         Returns:
@@ -67,7 +74,7 @@ class RNN:
         self.adam()
         return loss, accuracy
 
-    def forward(self, x):
+    def forward(self, x: Ids) -> tuple[Floats, Floats]:
         """Embedded ids and logits, a row for each prediction."""
         p, hs, lateral = self.params, self.hs, self.lateral
         embedded = p["embed"][x]
@@ -82,7 +89,7 @@ class RNN:
             np.tanh(lateral, out=h_next)
         return embedded, hs[1:].reshape(embedded.shape) @ p["O"].T + p["d"]
 
-    def backward(self, x, embedded, g_logits):
+    def backward(self, x: Ids, embedded: Floats, g_logits: Floats) -> None:
         """Fill the gradients, given that of the logits."""
         p, g, hs, g_hs, lateral = self.params, self.grads, self.hs, self.g_hs, self.lateral
         outputs = hs[1:].reshape(embedded.shape)
@@ -103,7 +110,7 @@ class RNN:
         one_hot = (self.ids == x).astype(np.float32)
         np.dot(one_hot, rows @ p["W"], out=g["embed"])
 
-    def adam(self, beta1=0.9, beta2=0.999, epsilon=1e-8):
+    def adam(self, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> None:
         """D. P. Kingma and J. Ba, "Adam", 2015, in place."""
         self.n_updates += 1
         g, m, v, work = self.g_flat, self.m, self.v, self.work
@@ -122,7 +129,7 @@ class RNN:
         self.flat -= work
 
 
-def _views(flat, shapes):
+def _views(flat: Floats, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Floats]:
     """Arrays of the shapes, by name, that share the memory of a flat one."""
     views, start = {}, 0
     for name, shape in shapes.items():
@@ -132,7 +139,7 @@ def _views(flat, shapes):
     return views
 
 
-def updates(arch, count, repetitions):
+def updates(arch: str, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` updates, a list."""
     windows = list(zip(*make_windows(DEFAULT), strict=True))
     return time_updates(RNN(DEFAULT).update, windows, count, repetitions)

@@ -1,5 +1,7 @@
 """PyTorch, eager: ``nn.RNN`` and ``nn.LSTM`` over whole windows."""
 
+from typing import TypeAlias
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -9,10 +11,13 @@ from benchmarks.workload import (
     DROPOUT,
     LANGUAGE_MODEL,
     LEARNING_RATE,
+    Size,
     make_windows,
     run_measure,
     time_updates,
 )
+
+State: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
 
 ARCHS = {
     "rnn": lambda n_units: nn.RNN(n_units, n_units),
@@ -24,14 +29,14 @@ ARCHS = {
 class Model(nn.Module):
     """Embedding, recurrent layers, output layer; dropout around the layers of the LSTM."""
 
-    def __init__(self, arch, n_vocab, n_units):
+    def __init__(self, arch: str, n_vocab: int, n_units: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(n_vocab, n_units)
         self.layers = ARCHS[arch](n_units)
         self.output = nn.Linear(n_units, n_vocab)
         self.dropout = nn.Dropout(DROPOUT if arch == "lstm" else 0.0)
 
-    def forward(self, x, state):
+    def forward(self, x: torch.Tensor, state: State | None) -> tuple[torch.Tensor, State]:
         """Logits ``(T, B, V)`` of a window of ids ``(T, B)``, and the state after it."""
         h, state = self.layers(self.dropout(self.embed(x)), state)
         return self.output(self.dropout(h)), state
@@ -40,15 +45,15 @@ class Model(nn.Module):
 class Training:
     """A model, its Adam and the state that is carried from window to window."""
 
-    def __init__(self, arch, size):
+    def __init__(self, arch: str, size: Size) -> None:
         torch.manual_seed(0)
         torch.set_num_threads(1)
         self.model = Model(arch, size.n_vocab, size.n_units)
         # The fused Adam is the quickest of the three on a CPU (since PyTorch 2.4).
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
-        self.state = None
+        self.state: State | None = None
 
-    def update(self, x, t):
+    def update(self, x: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One update on a window of ids ``x`` and next ids ``t``, int64 ``(T, B)``.
 
         Returns:
@@ -69,18 +74,18 @@ class Training:
         return loss.detach(), accuracy
 
 
-def time_training(arch, size, count, repetitions):
+def time_training(arch: str, size: Size, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` updates, a list."""
     x, t = (torch.from_numpy(ids).long() for ids in make_windows(size))
     return time_updates(Training(arch, size).update, zip(x, t, strict=True), count, repetitions)
 
 
-def updates(arch, count, repetitions):
+def updates(arch: str, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` updates of the default size, a list."""
     return time_training(arch, DEFAULT, count, repetitions)
 
 
-def language_model(arch, count, repetitions):
+def language_model(arch: str, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` updates of the language-model size, a list."""
     return time_training(arch, LANGUAGE_MODEL, count, repetitions)
 

@@ -5,13 +5,20 @@ concatenates it, runs some ten function nodes and adds to the loss; after ``bpro
 comes one backward pass. Nothing of ``models/`` or of our iterator and updater is used.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import chainer_compat
 
 import chainer
 import chainer.functions as F
 import chainer.links as L
+import numpy as np
+from chainer import Chain, Optimizer, Variable
+from chainer.serializer import AbstractSerializer
 from chainer.training.extensions import Evaluator
 from chainer.training.updaters import StandardUpdater
+from numpy.typing import NDArray
 
 from benchmarks.workload import (
     DEFAULT,
@@ -24,10 +31,10 @@ from benchmarks.workload import (
 )
 
 
-class RNN(chainer.Chain):
+class RNN(Chain):
     """One Elman layer."""
 
-    def __init__(self, n_vocab, n_units):
+    def __init__(self, n_vocab: int, n_units: int) -> None:
         super().__init__()
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_units)
@@ -36,56 +43,56 @@ class RNN(chainer.Chain):
             self.l2 = L.Linear(n_units, n_vocab)
         self.reset_state()
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forget what was read."""
-        self.h = None
+        self.h: Variable | None = None
 
-    def forward(self, x):
+    def forward(self, x: Variable) -> Variable:
         """Logits ``(B, V)`` of one step of ids ``(B,)``."""
         a = self.l1(self.embed(x))
         self.h = F.tanh(a if self.h is None else a + self.r1(self.h))
         return self.l2(self.h)
 
 
-class ElmanBlock(chainer.Chain):
+class ElmanBlock(Chain):
     """A layer of RNN2."""
 
-    def __init__(self, n_units):
+    def __init__(self, n_units: int) -> None:
         super().__init__()
         with self.init_scope():
             self.l = L.Linear(n_units, n_units)
             self.r = L.Linear(n_units, n_units)
-        self.h = None
+        self.h: Variable | None = None
 
-    def forward(self, x):
+    def forward(self, x: Variable) -> Variable:
         """One step, ``(B, U)`` to ``(B, U)``."""
         a = self.l(x)
         self.h = F.tanh(a if self.h is None else a + self.r(self.h))
         return self.h
 
 
-class ConcatBlock(chainer.Chain):
+class ConcatBlock(Chain):
     """A layer of RNN3."""
 
-    def __init__(self, n_units):
+    def __init__(self, n_units: int) -> None:
         super().__init__()
         with self.init_scope():
             self.l = L.Linear(2 * n_units, 2 * n_units)
-        self.h = None
+        self.h: Variable | None = None
 
-    def forward(self, x):
+    def forward(self, x: Variable) -> Variable:
         """One step, ``(B, U)`` to ``(B, U)``."""
         if self.h is None:
-            self.h = chainer.Variable(self.xp.zeros_like(x.array))
+            self.h = Variable(self.xp.zeros_like(x.array))
         output, state = F.split_axis(self.l(F.concat((x, self.h))), 2, axis=1)
         self.h = F.tanh(state)
         return F.tanh(output)
 
 
-class Stack(chainer.Chain):
+class Stack(Chain):
     """RNN2 or RNN3, by the kind of its three blocks."""
 
-    def __init__(self, n_vocab, n_units, block):
+    def __init__(self, n_vocab: int, n_units: int, block: Callable[[int], Chain]) -> None:
         super().__init__()
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_units)
@@ -94,19 +101,19 @@ class Stack(chainer.Chain):
             self.r3 = block(n_units)
             self.l5 = L.Linear(n_units, n_vocab)
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forget what was read."""
         self.r1.h = self.r2.h = self.r3.h = None
 
-    def forward(self, x):
+    def forward(self, x: Variable) -> Variable:
         """Logits ``(B, V)`` of one step of ids ``(B,)``."""
         return self.l5(self.r3(self.r2(self.r1(self.embed(x)))))
 
 
-class RNNForLM(chainer.Chain):
+class RNNForLM(Chain):
     """Two LSTM layers with dropout."""
 
-    def __init__(self, n_vocab, n_units):
+    def __init__(self, n_vocab: int, n_units: int) -> None:
         super().__init__(
             embed=L.EmbedID(n_vocab, n_units),
             l1=L.LSTM(n_units, n_units),
@@ -114,14 +121,14 @@ class RNNForLM(chainer.Chain):
             l3=L.Linear(n_units, n_vocab),
         )
         for param in self.params():
-            param.array[...] = self.xp.random.uniform(-0.1, 0.1, param.shape)
+            chainer.as_array(param)[...] = self.xp.random.uniform(-0.1, 0.1, param.shape)
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forget what was read."""
         self.l1.reset_state()
         self.l2.reset_state()
 
-    def forward(self, x):
+    def forward(self, x: Variable) -> Variable:
         """Logits ``(B, V)`` of one step of ids ``(B,)``."""
         h = F.dropout(self.embed(x), DROPOUT)
         h = F.dropout(self.l1(h), DROPOUT)
@@ -140,20 +147,20 @@ ARCHS = {
 class StepIterator(chainer.dataset.Iterator):
     """Pairs of current and next token, one for each stream, token by token."""
 
-    def __init__(self, tokens, batch_size, repeat=True):
+    def __init__(self, tokens: NDArray[np.int32], batch_size: int, repeat: bool = True) -> None:
         self.tokens = tokens
         self.batch_size = batch_size
         self.repeat = repeat
         self.offsets = [len(tokens) * b // batch_size for b in range(batch_size)]
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Back to the first step."""
         self.step = 0
         self.epoch = 0
         self.is_new_epoch = False
 
-    def __next__(self):
+    def __next__(self) -> list[tuple[np.int32, np.int32]]:
         """One minibatch, a list of pairs."""
         n_read = self.step * self.batch_size
         if not self.repeat and n_read >= len(self.tokens):
@@ -165,16 +172,16 @@ class StepIterator(chainer.dataset.Iterator):
         self.epoch = sweeps
         return list(zip(now, self._row(), strict=True))
 
-    def _row(self):
+    def _row(self) -> list[np.int32]:
         n_tokens = len(self.tokens)
         return [self.tokens[(self.step + offset) % n_tokens] for offset in self.offsets]
 
     @property
-    def epoch_detail(self):
+    def epoch_detail(self) -> float:
         """Sweeps so far, the fraction included."""
         return self.step * self.batch_size / len(self.tokens)
 
-    def serialize(self, serializer):
+    def serialize(self, serializer: AbstractSerializer) -> None:
         """Save or restore the position."""
         self.step = serializer("step", self.step)
         self.epoch = serializer("epoch", self.epoch)
@@ -183,25 +190,25 @@ class StepIterator(chainer.dataset.Iterator):
 class StepUpdater(StandardUpdater):
     """Truncated back-propagation with one forward call for each step."""
 
-    def __init__(self, iterator, optimizer, bprop_len):
+    def __init__(self, iterator: StepIterator, optimizer: Optimizer, bprop_len: int) -> None:
         super().__init__(iterator, optimizer)
         self.bprop_len = bprop_len
 
-    def update_core(self):
+    def update_core(self) -> None:
         """A window of steps, one backward pass, one update."""
         iterator = self.get_iterator("main")
         optimizer = self.get_optimizer("main")
-        total = 0
+        total: Any = 0  # a Variable once a step has been added
         for _ in range(self.bprop_len):
             x, t = self.converter(next(iterator), self.device)
-            total += optimizer.target(chainer.Variable(x), chainer.Variable(t))
+            total += optimizer.target(Variable(x), Variable(t))
         optimizer.target.cleargrads()
         total.backward()
         total.unchain_backward()
         optimizer.update()
 
 
-def make_updater(arch):
+def make_updater(arch: str) -> StepUpdater:
     """The default training of an architecture.
 
     Returns:
@@ -213,19 +220,19 @@ def make_updater(arch):
     return StepUpdater(iterator, optimizer, DEFAULT.window)
 
 
-def make_evaluator(model):
+def make_evaluator(model: L.Classifier) -> Evaluator:
     """Evaluation of a Classifier over the whole default data, step by step."""
     iterator = StepIterator(make_tokens(DEFAULT), DEFAULT.batch, repeat=False)
     evaluated = model.copy()
     return Evaluator(iterator, evaluated, eval_hook=lambda _: evaluated.predictor.reset_state())
 
 
-def updates(arch, count, repetitions):
+def updates(arch: str, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` updates, a list."""
     return time_calls(make_updater(arch).update, count, repetitions, WARM_UP)
 
 
-def evaluations(arch, count, repetitions):
+def evaluations(arch: str, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` evaluations over the whole data, a list."""
     evaluator = make_evaluator(make_updater(arch).get_optimizer("main").target)
     return time_calls(evaluator, count, repetitions)

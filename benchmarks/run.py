@@ -15,11 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.chart import draw
-from benchmarks.table import format_memory, format_table
+from benchmarks.table import Results, Round, format_memory, format_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = sys.executable
@@ -52,16 +53,16 @@ ONE_THREAD = {
 
 
 class Job(NamedTuple):
-    """One measurement by one system: ``count`` times the work, so many ``repetitions``."""
+    """One measurement by one system: so many ``times`` the work, so many ``repetitions``."""
 
     measure: str
     arch: str
     system: str
-    count: int = 1
+    times: int = 1
     repetitions: int = 1
 
 
-def plan(quick):
+def plan(quick: bool) -> list[Job]:
     """The jobs of a round, those that are compared next to each other."""
     jobs = []
     for arch, peers in PEERS.items():
@@ -84,20 +85,20 @@ def plan(quick):
     return jobs
 
 
-def run_job(job):
+def run_job(job: Job) -> dict[str, list[float]]:
     """Numbers taken, a list by the name of what they were taken of."""
     if job.measure == "command":
         return {job.system: [time_command(job)]}
-    arguments = [job.measure, job.arch, str(job.count), str(job.repetitions)]
+    arguments = [job.measure, job.arch, str(job.times), str(job.repetitions)]
     done = run_python(["-m", MODULES[job.system], *arguments])
     taken = json.loads(done.stdout)
     if isinstance(taken, dict):
         return taken
-    per_225 = 225 / job.count if job.measure == "updates" else 1
+    per_225 = 225 / job.times if job.measure == "updates" else 1
     return {job.system: [seconds * per_225 for seconds in taken]}
 
 
-def time_command(job):
+def time_command(job: Job) -> float:
     """Seconds of a whole command, from the start of its process to the end."""
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
@@ -105,19 +106,19 @@ def time_command(job):
         return time.perf_counter() - start
 
 
-def run_python(arguments):
+def run_python(arguments: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
     """Run to the end; the errors of what fails are shown."""
     return subprocess.run([PYTHON, *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True)
 
 
-def run_rounds(jobs, n_rounds):
+def run_rounds(jobs: Sequence[Job], n_rounds: int) -> Iterator[Round]:
     """Take all jobs, round by round, every other round in reverse.
 
     Yields:
         dict: for each round, by ``"measure arch"``, a dict of lists of numbers by system.
     """
     for k in range(n_rounds):
-        taken = {}
+        taken: Round = {}
         for number, job in enumerate(jobs[:: -1 if k % 2 else 1], start=1):
             name = f"{job.measure} {job.arch}"
             place = f"round {k + 1} of {n_rounds}, {number} of {len(jobs)}"
@@ -126,7 +127,7 @@ def run_rounds(jobs, n_rounds):
         yield taken
 
 
-def describe_machine():
+def describe_machine() -> Results:
     """What the ratios depend on, by name."""
     names = ("numpy", "chainer", "torch", "jax")
     versions = {"Python": platform.python_version()}
@@ -136,7 +137,7 @@ def describe_machine():
     return {"processor": processor(), "system": platform.system(), "versions": versions}
 
 
-def processor():
+def processor() -> str:
     """Name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -147,7 +148,7 @@ def processor():
     return platform.processor() or platform.machine()
 
 
-def main():
+def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
@@ -168,7 +169,7 @@ def main():
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     absent = {peer for peer, module in NEEDS.items() if not importlib.util.find_spec(module)}
     jobs = [job for job in plan(args.quick) if job.system not in absent]
-    rounds = []
+    rounds: list[Round] = []
     try:
         rounds.extend(run_rounds(jobs, QUICK_ROUNDS if args.quick else ROUNDS))
     except subprocess.CalledProcessError as error:

@@ -1,7 +1,11 @@
 """The ratios that are to be reached, and the table that says which are."""
 
+from collections.abc import Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+Round = dict[str, dict[str, list[float]]]  # by "measure arch", then by system: numbers
+Results = dict[str, Any]  # as in the JSON file: the rounds, and what the machine was
 
 TITLES = {
     "updates": "225 updates",
@@ -57,7 +61,9 @@ RATIOS = [
 ]
 
 
-def ratios_by_round(rounds, measure, arch, over, under):
+def ratios_by_round(
+    rounds: Sequence[Round], measure: str, arch: str, over: str, under: str
+) -> list[float]:
     """The ratio of two systems in each round, a list; empty if one of them did not run.
 
     Args:
@@ -67,9 +73,11 @@ def ratios_by_round(rounds, measure, arch, over, under):
     return [median(t[over]) / median(t[under]) for t in taken if over in t and under in t]
 
 
-def format_table(results):
+def format_table(results: Results) -> str:
     """The table as Markdown; see ``run.py`` for the results."""
-    lines = [("measure", "arch", "ratio", "bar", "median", "least", "most", "")]
+    lines: list[tuple[str, ...]] = [
+        ("measure", "arch", "ratio", "bar", "median", "least", "most", "")
+    ]
     for ratio in RATIOS:
         measure, arch, over, under, sense, bar = ratio
         values = ratios_by_round(results["rounds"], measure, arch, over, under)
@@ -96,7 +104,7 @@ def format_table(results):
     )
 
 
-def format_memory(results):
+def format_memory(results: Results) -> str:
     """Peak memory in absolute numbers, one line, or nothing if it was not measured."""
     taken = [one["memory rnn"] for one in results["rounds"] if "memory rnn" in one]
     if not taken:

@@ -8,9 +8,11 @@ import argparse
 import itertools
 import json
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simple_sequence.simple_sequence_dataset import N_VOCABULARY, get_simple_sequence
 
@@ -33,7 +35,7 @@ DROPOUT = 0.5
 WARM_UP = 10  # updates
 
 
-def make_tokens(size):
+def make_tokens(size: Size) -> NDArray[np.int32]:
     """The data of a size: the default sequence, or random ids where that would be endless.
 
     Returns:
@@ -44,7 +46,9 @@ def make_tokens(size):
     return np.random.default_rng(0).integers(size.n_vocab, size=100_000, dtype=np.int32)
 
 
-def make_windows(size, n_windows=UPDATES):
+def make_windows(
+    size: Size, n_windows: int = UPDATES
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Consecutive windows of current and next tokens, made before the clock starts.
 
     The streams are those of ``ParallelSequentialIterator``: spread evenly, wrapping round the end.
@@ -60,7 +64,12 @@ def make_windows(size, n_windows=UPDATES):
     return rows[:-1].reshape(shape), rows[1:].reshape(shape)
 
 
-def time_updates(update, windows, count, repetitions):
+def time_updates(
+    update: Callable[[Any, Any], object],
+    windows: Iterable[tuple[Any, Any]],
+    count: int,
+    repetitions: int,
+) -> list[float]:
     """Run ``update(x, t)`` over the windows again and again.
 
     Args:
@@ -76,7 +85,9 @@ def time_updates(update, windows, count, repetitions):
     return time_calls(lambda: update(*next(endless)), count, repetitions, WARM_UP)
 
 
-def time_calls(call, count, repetitions, warm_up=1):
+def time_calls(
+    call: Callable[[], object], count: int, repetitions: int, warm_up: int = 1
+) -> list[float]:
     """Seconds of each repetition of ``count`` calls, a list, after ``warm_up`` calls."""
     for _ in range(warm_up):
         call()
@@ -89,7 +100,7 @@ def time_calls(call, count, repetitions, warm_up=1):
     return seconds
 
 
-def run_measure(measures):
+def run_measure(measures: Mapping[str, Callable[[str, int, int], object]]) -> None:
     """The command line of a peer: what to measure; prints the result as one line of JSON.
 
     Args:

@@ -2,15 +2,20 @@
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import chainer_compat
 
 from models import ARCHS
 from safe_files import write_file
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Style = dict[str, Any]  # keyword arguments of matplotlib's functions
+
 # Colours of Okabe and Ito, told apart with any colour vision; in grey, by marker and line.
-STYLES: tuple[dict[str, Any], ...] = (
+STYLES: tuple[Style, ...] = (
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     {"color": "#E69F00", "marker": "s", "linestyle": "--"},
     {"color": "#009E73", "marker": "^", "linestyle": "-."},
@@ -22,19 +27,19 @@ MISTAKE = "#D55E00"
 KINDS = (".png", ".pdf", ".svg")
 
 
-def style_of(arch: str) -> dict[str, Any]:
+def style_of(arch: str) -> Style:
     """Colour, marker and line of an architecture, the same in every picture."""
     return STYLES[list(ARCHS).index(arch) % len(STYLES)]
 
 
-def picture(text):
+def picture(text: str) -> str:
     """An argparse type: a path whose ending is one of ``KINDS``."""
     if os.path.splitext(text)[1].lower() not in KINDS:
         raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(KINDS)}")
     return text
 
 
-def save_figure(figure, path):
+def save_figure(figure: "Figure", path: str) -> None:
     """Write a matplotlib Figure; the file is there complete or not at all.
 
     Raises:

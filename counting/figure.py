@@ -1,18 +1,27 @@
 """One figure of a network that counts: what it writes, how sure it is, and which units count."""
 
+from typing import TYPE_CHECKING
+
 import chainer_compat
 
 import numpy as np
+from numpy.typing import NDArray
 
-from counting.drawing import MISTAKE, STYLES
+from counting.drawing import MISTAKE, STYLES, Style
 from counting.scores import periods
 from counting.traces import correlations, generate, position_in_run, record, recurrent_layers
+from models import Model
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 # The picture is read step by step, and has some 500 columns.
 MOST_TOKENS = 10_000
 
 
-def draw_counting(model, arch, layer=1):
+def draw_counting(model: Model, arch: str, layer: int = 1) -> "Figure":
     """Draw how a model does on two periods of the sequence.
 
     Three panels share the place in the sequence: the true and the generated numbers as steps, with
@@ -78,37 +87,39 @@ def draw_counting(model, arch, layer=1):
     return figure
 
 
-def _draw_sequence(axes, tokens, generated):
+def _draw_sequence(axes: "Axes", tokens: NDArray[np.int32], generated: NDArray[np.int32]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     place = np.arange(len(tokens))
-    wide = {"color": STYLES[0]["color"], "linewidth": 4, "alpha": 0.5}
+    wide: Style = {"color": STYLES[0]["color"], "linewidth": 4, "alpha": 0.5}
     axes.step(place, tokens, where="mid", label="true", **wide)
-    thin = {"color": "black", "linestyle": "--", "linewidth": 1}
+    thin: Style = {"color": "black", "linestyle": "--", "linewidth": 1}
     axes.step(place, generated, where="mid", label="generated", **thin)
     wrong = generated != tokens
-    cross = {"color": MISTAKE, "marker": "x", "markersize": 5, "linestyle": ""}
+    cross: Style = {"color": MISTAKE, "marker": "x", "markersize": 5, "linestyle": ""}
     axes.plot(place[wrong], generated[wrong], label="mistake", **cross)
     axes.set_ylabel("number")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0)
 
 
-def _draw_probability(axes, probabilities):
+def _draw_probability(axes: "Axes", probabilities: NDArray) -> None:
     axes.plot(np.arange(1, len(probabilities) + 1), probabilities, color=STYLES[0]["color"])
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("probability of\nthe right token")
 
 
-def _draw_units(axes, states):
+def _draw_units(axes: "Axes", states: NDArray) -> "AxesImage":
     """Heat map of ``states``, ``(n, U)``, a row for each unit; return the image."""
     # Cividis runs from dark to bright, alike for any colour vision and in grey. A few large values
     # would leave all others one shade.
     limit = float(np.percentile(abs(states), 99)) or 1.0
     extent = (-0.5, len(states) - 0.5, states.shape[1] - 0.5, -0.5)
-    options = {"vmin": -limit, "vmax": limit, "cmap": "cividis", "interpolation": "nearest"}
+    options: Style = {"vmin": -limit, "vmax": limit, "cmap": "cividis", "interpolation": "nearest"}
     return axes.imshow(states.T, aspect="auto", extent=extent, **options)
 
 
-def _draw_correlations(axes, correlations):
+def _draw_correlations(axes: "Axes", correlations: NDArray) -> None:
     axes.plot(correlations, np.arange(len(correlations)), color="black")
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 1])

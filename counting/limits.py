@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import chainer_compat
@@ -11,10 +12,11 @@ import chainer_compat
 import chainer.links as L
 import numpy as np
 from chainer import optimizers
+from numpy.typing import NDArray
 
 from bptt_updater import BPTTUpdater
 from counting.scores import first_mistake, free_run, mistakes, periods
-from models import ARCHS
+from models import ARCHS, Model
 from parallel_sequential_iterator import ParallelSequentialIterator
 from safe_files import BadFile, write_file
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
@@ -58,7 +60,7 @@ class Outcome(NamedTuple):
 COLUMNS = (*Cell._fields, *Outcome._fields[1:])
 
 
-def train_cell(cell):
+def train_cell(cell: Cell) -> Outcome:
     """Train as train_simple_sequence.py does, until the network counts or the budget is spent.
 
     Args:
@@ -89,7 +91,7 @@ def train_cell(cell):
     return Outcome(cell, updates, updates_primed, longest, seconds)
 
 
-def counts_when_primed(model, one, two):
+def counts_when_primed(model: Model, one: NDArray[np.int32], two: NDArray[np.int32]) -> bool:
     """Whether the model, once it has read period ``one``, runs free over ``two`` with no mistake.
 
     A recurrent state is all zeros but once in a training, at its very start. Where a network fails
@@ -100,7 +102,7 @@ def counts_when_primed(model, one, two):
     return first_mistake(model, two) == len(two) - 1
 
 
-def read_outcomes(path):
+def read_outcomes(path: str) -> dict[Cell, Outcome]:
     """Outcomes kept in a table, those of a file that is not there being none.
 
     A last line without an end is what a killed run has left of a row. It is no row, and is removed
@@ -135,7 +137,7 @@ def read_outcomes(path):
     return {outcome.cell: outcome for outcome in outcomes}
 
 
-def append_outcome(path, outcome):
+def append_outcome(path: str, outcome: Outcome) -> None:
     """Add a row to the table, in one write that is on the disk when this returns."""
     line = io.StringIO()
     row = ["" if value is None else value for value in (*outcome.cell, *outcome[1:])]
@@ -146,7 +148,7 @@ def append_outcome(path, outcome):
         os.fsync(file.fileno())
 
 
-def _parse(row):
+def _parse(row: Sequence[str]) -> Outcome:
     arch, *numbers = row
     *sizes, updates, updates_primed, longest, seconds = numbers
     return Outcome(

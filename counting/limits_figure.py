@@ -1,17 +1,26 @@
 """The picture of the sweep: how many of the seeds learned to count so far, and how soon."""
 
+from collections.abc import Sequence
 from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import chainer_compat
 
-from counting.drawing import STYLES, style_of
+from counting.drawing import STYLES, Style, style_of
+from counting.limits import Outcome
 from models import ARCHS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
 _HATCHES = ("", "//", "..", "xx", "\\\\", "oo")  # of the bars, one for each style
 _WIDTH = 0.8  # of the group of bars of one vocabulary, where 1 is the distance to the next
 
 
-def draw_limits(outcomes):
+def draw_limits(outcomes: Sequence[Outcome]) -> "Figure":
     """Draw the outcomes of cells that differ in architecture, vocabulary and seed only.
 
     Above, bars: the share of the seeds whose free run became perfect, and in outline that of those
@@ -72,22 +81,34 @@ def draw_limits(outcomes):
     return figure
 
 
-def _draw_cells(shares, updates, place, width, arch, cells):
+def _draw_cells(
+    shares: "Axes",
+    updates: "Axes",
+    place: float,
+    width: float,
+    arch: str,
+    cells: Sequence[Outcome],
+) -> None:
     """One architecture on one vocabulary: a bar above and marks below, at ``place``."""
     style = _style(arch)
     taken = [one.updates for one in cells if one.updates is not None]
     primed = [one for one in cells if one.updates_primed is not None]
     width_of_bar = 0.85 * width
-    outline = {"fill": False, "edgecolor": style["color"], "linestyle": "--", "linewidth": 1.5}
-    solid = {"facecolor": style["color"], "edgecolor": "black", "hatch": style["hatch"]}
+    color = style["color"]
+    outline: Style = {"fill": False, "edgecolor": color, "linestyle": "--", "linewidth": 1.5}
+    solid: Style = {"facecolor": color, "edgecolor": "black", "hatch": style["hatch"]}
     if len(primed) > len(taken):
         shares.bar(place, len(primed) / len(cells), width_of_bar, **outline)
     shares.bar(place, len(taken) / len(cells), width_of_bar, **solid)
     if not primed:
         shares.annotate("0", (place, 0.01), ha="center", fontsize=8, color="0.3")
-    only_primed = [one.updates_primed for one in primed if one.updates is None]
-    marks = {"color": style["color"], "marker": style["marker"], "markersize": 5, "linestyle": ""}
-    for values, fill in ((taken, style["color"]), (only_primed, "white")):
+    only_primed = [
+        one.updates_primed
+        for one in cells
+        if one.updates is None and one.updates_primed is not None
+    ]
+    marks: Style = {"color": color, "marker": style["marker"], "markersize": 5, "linestyle": ""}
+    for values, fill in ((taken, color), (only_primed, "white")):
         offsets = [width * (0.2 * (number % 3) - 0.2) for number in range(len(values))]
         updates.plot([place + each for each in offsets], values, markerfacecolor=fill, **marks)
     if taken or only_primed:
@@ -95,22 +116,22 @@ def _draw_cells(shares, updates, place, width, arch, cells):
         updates.plot([place - width / 2, place + width / 2], [middle, middle], color="black")
 
 
-def _style(arch):
+def _style(arch: str) -> Style:
     """Colour, marker and hatch of an architecture."""
     style = style_of(arch)
     return {**style, "hatch": _HATCHES[STYLES.index(style)]}
 
 
-def _add_legend(figure, archs):
+def _add_legend(figure: "Figure", archs: Sequence[str]) -> None:
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    def handle(color, marker, inside, **patch):
+    def handle(color: str, marker: str, inside: str, **patch: Any) -> "tuple[Patch, Line2D]":
         line = Line2D([], [], color=color, marker=marker, markerfacecolor=inside, linestyle="")
         return Patch(**patch), line
 
-    handles = []
+    handles: list[Any] = []  # matplotlib's hints do not know of pairs
     for arch in archs:
         style = _style(arch)
         color = style["color"]

@@ -3,8 +3,11 @@
 import chainer_compat
 
 import numpy as np
-from chainer import no_backprop_mode, using_config
+from chainer import as_array, no_backprop_mode, using_config
+from chainer.types import NdArray
+from numpy.typing import NDArray
 
+from models import Model
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 
 # Steps read before looking for a mistake: few enough that a network which cannot count yet is soon
@@ -12,7 +15,7 @@ from simple_sequence.simple_sequence_dataset import get_simple_sequence
 _WINDOW = 256
 
 
-def run_ends(x, t):
+def run_ends(x: NdArray, t: NdArray) -> NdArray:
     """Where a prediction takes counting.
 
     Inside a run of equal tokens repeating the last one is right; the next token differs exactly
@@ -27,7 +30,7 @@ def run_ends(x, t):
     return (x != t).ravel()
 
 
-def periods(n_vocab, count):
+def periods(n_vocab: int, count: int) -> NDArray[np.int32]:
     """Tokens of ``count`` periods and the first of the next, which only the end can predict.
 
     Args:
@@ -41,7 +44,7 @@ def periods(n_vocab, count):
     return np.append(period, period[0])
 
 
-def free_run(model, tokens):
+def free_run(model: Model, tokens: NdArray) -> int:
     """How many tokens the model generates correctly from the first one on, with no help.
 
     As long as every prediction has been right, a model that reads its own predictions reads the
@@ -61,7 +64,7 @@ def free_run(model, tokens):
     return right
 
 
-def first_mistake(model, tokens):
+def first_mistake(model: Model, tokens: NdArray) -> int:
     """As :func:`free_run`, but from the model's present state on, which moves on."""
     n_steps = len(tokens) - 1
     for start in range(0, n_steps, _WINDOW):
@@ -71,7 +74,7 @@ def first_mistake(model, tokens):
     return n_steps
 
 
-def mistakes(model, tokens):
+def mistakes(model: Model, tokens: NdArray) -> NdArray:
     """Read a piece of the true sequence from the model's present state on.
 
     Args:
@@ -83,5 +86,5 @@ def mistakes(model, tokens):
     """
     # Checking types would take a fifth of the time of a short window.
     with using_config("train", False), using_config("type_check", False), no_backprop_mode():
-        logits = model(tokens[:-1, np.newaxis]).array
+        logits = as_array(model(tokens[:-1, np.newaxis]))
     return logits.argmax(axis=1) != tokens[1:]

@@ -4,11 +4,15 @@ import chainer_compat
 
 import chainer.functions as F
 import numpy as np
-from chainer import no_backprop_mode, using_config
+from chainer import Link, as_array, no_backprop_mode, using_config
 from chainer.backends import cuda
+from chainer.types import NdArray
+from numpy.typing import NDArray
+
+from models import Model
 
 
-def recurrent_layers(model):
+def recurrent_layers(model: Model) -> list[Link]:
     """The links that hold a recurrent state, from the input to the output.
 
     ``rnn`` has one, which is the model itself; ``rnn2`` and ``rnn3`` have three, ``lstm`` two.
@@ -16,7 +20,7 @@ def recurrent_layers(model):
     return [link for link in model.links() if hasattr(link, "state_names")]
 
 
-def record(model, tokens, layer):
+def record(model: Model, tokens: NdArray, layer: int) -> tuple[NDArray, NDArray]:
     """Read the true sequence step by step from a reset state.
 
     Args:
@@ -42,7 +46,7 @@ def record(model, tokens, layer):
     return cuda.to_cpu(xp.stack(states)), cuda.to_cpu(xp.stack(probabilities))
 
 
-def generate(model, first, count):
+def generate(model: Model, first: int, count: int) -> NDArray[np.int32]:
     """What the model writes when it reads its own most likely predictions, from a reset state.
 
     Args:
@@ -57,13 +61,13 @@ def generate(model, first, count):
     model.reset_state()
     with using_config("train", False), no_backprop_mode():
         while len(ids) < count:
-            logits = model(model.xp.asarray(ids[-1:], np.int32)).array
+            logits = as_array(model(model.xp.asarray(ids[-1:], np.int32)))
             ids.append(int(logits.argmax()))
     model.reset_state()
     return np.array(ids, np.int32)
 
 
-def position_in_run(tokens):
+def position_in_run(tokens: NDArray[np.integer]) -> NDArray[np.integer]:
     """How many times each token has appeared in a row by then: 1 1 2 1 2 3 for 1 2 2 3 3 3.
 
     Args:
@@ -77,7 +81,7 @@ def position_in_run(tokens):
     return place - np.maximum.accumulate(np.where(begins, place, 0)) + 1
 
 
-def correlations(states, values):
+def correlations(states: NDArray, values: NDArray) -> NDArray[np.float64]:
     """Pearson's correlation of each unit with a value.
 
     Args:

@@ -1,9 +1,17 @@
 """How well the network counts, reported with every evaluation."""
 
+from typing import Any
+
 import chainer_compat
+
+import chainer.links as L
+import numpy as np
+from chainer.types import NdArray
+from numpy.typing import NDArray
 
 from counting.scores import free_run, run_ends
 from extensions.window_evaluator import WindowEvaluator
+from parallel_sequential_iterator import ParallelSequentialIterator
 
 
 class CountingEvaluator(WindowEvaluator):
@@ -21,16 +29,24 @@ class CountingEvaluator(WindowEvaluator):
             :func:`counting.scores.periods`.
     """
 
-    def __init__(self, iterator, target, tokens, **options):
+    def __init__(
+        self,
+        iterator: ParallelSequentialIterator,
+        target: L.Classifier,
+        tokens: NDArray[np.int32],
+        **options: Any,
+    ) -> None:
         super().__init__(iterator, target, **options)
         self._tokens = tokens if self.device is None else self.device.send(tokens)
 
-    def evaluate(self):
+    def evaluate(self) -> dict[str, float]:
         """Run the model over the data; return the means by name."""
         means = super().evaluate()
         return {**means, "free_run": free_run(self.get_target("main").predictor, self._tokens)}
 
-    def evaluate_window(self, target, x, t):
+    def evaluate_window(
+        self, target: L.Classifier, x: NdArray, t: NdArray
+    ) -> dict[str, tuple[float, int]]:
         """Means over a window and the number of predictions that each is over, by name."""
         means = super().evaluate_window(target, x, t)
         ends = run_ends(x, t)

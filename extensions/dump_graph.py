@@ -6,7 +6,7 @@ import chainer_compat
 
 from chainer import config
 from chainer.computational_graph import build_computational_graph
-from chainer.training import extensions
+from chainer.training import Trainer, extensions
 
 from safe_files import write_file
 
@@ -16,7 +16,7 @@ class DumpGraph(extensions.DumpGraph):
 
     default_name = "DumpGraph"
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: Trainer) -> None:
         """Write ``cg.dot`` into the output folder."""
         config.keep_graph_on_report = self._original_flag
         graph = build_computational_graph(

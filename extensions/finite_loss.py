@@ -4,12 +4,13 @@ import math
 
 import chainer_compat
 
-from chainer.training import PRIORITY_EDITOR
+from chainer.training import PRIORITY_EDITOR, Trainer, make_extension
 
 from command_line import CommandError
 
 
-def finite_loss(trainer):
+@make_extension(trigger=(1, "iteration"), priority=PRIORITY_EDITOR)
+def finite_loss(trainer: Trainer) -> None:
     """Raise CommandError, naming iteration and last good snapshot, if the loss is not finite.
 
     Chainer's FailOnNonNumber looks at the parameters, which turn bad one update later, and knows
@@ -22,7 +23,3 @@ def finite_loss(trainer):
             f"the loss is {loss} at iteration {trainer.updater.iteration}; {advice}; "
             "a smaller --lr or --gradclip may help"
         )
-
-
-finite_loss.trigger = 1, "iteration"
-finite_loss.priority = PRIORITY_EDITOR

@@ -5,7 +5,7 @@ import os
 
 import chainer_compat
 
-from chainer.training import extensions
+from chainer.training import Trainer, extensions
 
 from safe_files import write_file
 
@@ -15,21 +15,21 @@ class LogReport(extensions.LogReport):
 
     default_name = "LogReport"
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(log_name=None)
 
-    def initialize(self, trainer):
+    def initialize(self, trainer: Trainer) -> None:
         """Write the log that a snapshot has brought along."""
         if self.log:
             self._write(trainer)
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: Trainer) -> None:
         """Accumulate the observation; at the end of an epoch, add its means to the log."""
         n_entries = len(self.log)
         super().__call__(trainer)
         if len(self.log) > n_entries:
             self._write(trainer)
 
-    def _write(self, trainer):
+    def _write(self, trainer: Trainer) -> None:
         text = json.dumps(self.log, indent=4)
         write_file(os.path.join(trainer.out, "log"), lambda file: file.write(text.encode()))

@@ -3,12 +3,18 @@
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
 
 import chainer_compat
 
-from chainer.training import Extension
+from chainer.training import Extension, Trainer
 
 from safe_files import write_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SECONDS_BETWEEN = 5
 # Blue and orange of Okabe and Ito, told apart with any colour vision; in grey, by line and marker.
@@ -31,37 +37,45 @@ class PlotLog(Extension):
     trigger = 1, "epoch"
     priority = -200  # after the snapshot: should drawing fail, that is saved
 
-    def __init__(self, keys, label, file_name, scales=None):
+    def __init__(
+        self,
+        keys: Mapping[str, str],
+        label: str,
+        file_name: str,
+        scales: Mapping[str, float] | None = None,
+    ) -> None:
         self.keys = keys
         self.label = label
         self.file_name = file_name
         self.scales = scales or {}
-        self.name = file_name
-        self._trainer = None
+        self.name = file_name  # type: ignore[assignment] # None in Chainer's
+        self._trainer: Trainer | None = None
         self._drawn = 0  # entries of the log in the last picture
         self._drawn_at = 0.0
         self._failed = False
 
-    def initialize(self, trainer):
+    def initialize(self, trainer: Trainer) -> None:
         """Remember the trainer for the end, and when it began."""
         self._trainer = trainer
         self._drawn_at = time.monotonic()
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: Trainer) -> None:
         """Draw, unless that was done a moment ago."""
         if time.monotonic() - self._drawn_at >= _SECONDS_BETWEEN:
             self._draw(trainer)
 
-    def on_error(self, trainer, exception, traceback):
+    def on_error(
+        self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
+    ) -> None:
         """Note that the training has failed: then that is what the user is told."""
         self._failed = True
 
-    def finalize(self):
+    def finalize(self) -> None:
         """Draw what the last picture does not show yet, also when the training was cut short."""
         if self._trainer is not None:
             self._draw(self._trainer)
 
-    def _draw(self, trainer):
+    def _draw(self, trainer: Trainer) -> None:
         log = trainer.get_extension("LogReport").log
         if len(log) == self._drawn:
             return
@@ -76,7 +90,7 @@ class PlotLog(Extension):
         self._drawn = len(log)
         self._drawn_at = time.monotonic()
 
-    def _figure(self, log):
+    def _figure(self, log: Sequence[Mapping[str, float]]) -> "Figure":
         # Imported here because it takes as long as some trainings, and without pyplot, which would
         # look for a screen.
         from matplotlib.figure import Figure
@@ -89,8 +103,14 @@ class PlotLog(Extension):
             scale = self.scales.get(key, 1)
             points = [(entry["epoch"], scale * entry[key]) for entry in log if key in entry]
             if points:
-                style = {"color": color, "linestyle": line, "marker": marker, "markersize": 4}
-                axes.plot(*zip(*points, strict=True), label=label, **style)
+                axes.plot(
+                    *zip(*points, strict=True),
+                    label=label,
+                    color=color,
+                    linestyle=line,
+                    marker=marker,
+                    markersize=4,
+                )
         axes.set_xlabel("epoch (sweeps over the training data)")
         axes.set_ylabel(self.label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -6,12 +6,16 @@ import os
 import re
 import secrets
 import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
 
 import chainer_compat
 
 import numpy as np
 from chainer.serializers import DictionarySerializer, NpzDeserializer
-from chainer.training import Extension
+from chainer.training import Extension, Trainer
+from numpy.typing import NDArray
 
 from command_line import CommandError, UsageError
 from safe_files import BadFile, read_arrays, write_arrays
@@ -19,6 +23,8 @@ from safe_files import BadFile, read_arrays, write_arrays
 _FORMAT = 1
 _NAME = re.compile(r"snapshot_iter_(\d+)")
 _MODEL = "updater/model:main"
+
+Option = str | int | float | None
 
 
 class Snapshot(Extension):
@@ -37,8 +43,13 @@ class Snapshot(Extension):
     priority = -100  # after everything whose state the snapshot holds
     default_name = "snapshot"
 
-    def __init__(self, fixed, changeable, keep=None):
-        self.about = {
+    def __init__(
+        self,
+        fixed: Mapping[str, Option],
+        changeable: Mapping[str, Option],
+        keep: int | None = None,
+    ) -> None:
+        self.about: dict[str, Any] = {
             "format": _FORMAT,
             "run": secrets.token_hex(8),
             "started": time.time(),
@@ -46,15 +57,15 @@ class Snapshot(Extension):
             "changeable": changeable,
         }
         self.keep = keep
-        self.last = None  # path of the last good snapshot
-        self._trainer = None
+        self.last: str | None = None  # path of the last good snapshot
+        self._trainer: Trainer | None = None
         self._failed = False
 
-    def initialize(self, trainer):
+    def initialize(self, trainer: Trainer) -> None:
         """Remember the trainer for the end."""
         self._trainer = trainer
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: Trainer) -> None:
         """Save the trainer unless this iteration is saved already.
 
         Raises:
@@ -79,26 +90,28 @@ class Snapshot(Extension):
         if self.keep:
             self._remove_old(trainer.out)
 
-    def advice(self):
+    def advice(self) -> str:
         """What can be said to a user whose training has failed."""
         if self.last is None:
             return "no snapshot was saved before"
         return f"the last good snapshot is {self.last}"
 
-    def on_error(self, trainer, exception, traceback):
+    def on_error(
+        self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
+    ) -> None:
         """Note that what the trainer holds now is not to be saved."""
         self._failed = True
 
-    def finalize(self):
+    def finalize(self) -> None:
         """Save what the last snapshot does not hold yet, unless the training has failed."""
         if self._trainer is not None and not self._failed:
             self(self._trainer)
 
-    def _remove_old(self, folder):
+    def _remove_old(self, folder: str) -> None:
         for _, path in self._own(folder)[self.keep :]:
             os.remove(path)
 
-    def _own(self, folder):
+    def _own(self, folder: str) -> list[tuple[int, str]]:
         """Iteration and path of this run's snapshots, newest iteration first."""
         own = []
         for iteration, path in _snapshots(folder):
@@ -107,7 +120,7 @@ class Snapshot(Extension):
                     own.append((iteration, path))
         return own
 
-    def resume(self, path, trainer):
+    def resume(self, path: str, trainer: Trainer) -> None:
         """Go on from a snapshot; print which options have changed since.
 
         Raises:
@@ -137,7 +150,7 @@ class Snapshot(Extension):
         if newest > trainer.updater.iteration:
             self.about.update(run=secrets.token_hex(8), started=time.time())
 
-    def resume_newest(self, trainer):
+    def resume_newest(self, trainer: Trainer) -> None:
         """Go on from the newest usable snapshot of this configuration's newest run, if any."""
         matching = []
         for _, path in _snapshots(trainer.out):
@@ -163,7 +176,7 @@ class Snapshot(Extension):
         if self.last is None:
             print(f"No snapshot to resume from in {trainer.out}, starting afresh")
 
-    def _adopt(self, path, about):
+    def _adopt(self, path: str, about: Mapping[str, Any]) -> None:
         """Become the run that the snapshot is of, or, where its way changes, a new one."""
         print(f"Resuming from {path}")
         self.last = path
@@ -177,7 +190,7 @@ class Snapshot(Extension):
             self.about.update(run=about["run"], started=about["started"])
 
 
-def _snapshots(folder):
+def _snapshots(folder: str) -> list[tuple[int, str]]:
     """Iteration and path of every snapshot in the folder by its name, newest iteration first."""
     try:
         names = os.listdir(folder)
@@ -188,7 +201,7 @@ def _snapshots(folder):
     return sorted(paths, reverse=True)
 
 
-def _about(path):
+def _about(path: str) -> dict[str, Any]:
     """What a snapshot says of itself."""
     text = read_arrays(path, only="snapshot").get("snapshot")
     try:
@@ -203,7 +216,7 @@ def _about(path):
     return about
 
 
-def _load(path, about, trainer):
+def _load(path: str, about: Mapping[str, Any], trainer: Trainer) -> None:
     """Bring the trainer to the state that the snapshot holds, or raise BadFile and leave it."""
     model = trainer.updater.get_optimizer("main").target
     n_bytes = sum(param.array.nbytes for param in model.params())
@@ -225,7 +238,7 @@ def _load(path, about, trainer):
         raise BadFile(f"does not fit this version of the program ({error})") from error
 
 
-def _manifest(arrays):
+def _manifest(arrays: Mapping[str, NDArray]) -> dict[str, list]:
     """Type and shape of each array by its name, as JSON keeps them."""
     return {
         name: [array.dtype.str, list(array.shape)]
@@ -233,7 +246,7 @@ def _manifest(arrays):
     }
 
 
-def _not_finite(arrays):
+def _not_finite(arrays: Mapping[str, NDArray]) -> str | None:
     """Name of a model's parameter that holds NaN or infinity, or None."""
     for name, array in arrays.items():
         if name.startswith(_MODEL) and not np.isfinite(array).all():

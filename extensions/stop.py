@@ -2,6 +2,12 @@
 
 import contextlib
 import signal
+from collections.abc import Iterator
+from types import FrameType
+
+import chainer_compat
+
+from chainer.training import Trainer
 
 
 class Stop:
@@ -16,20 +22,20 @@ class Stop:
         signal (int or None): number of the signal that arrived.
     """
 
-    def __init__(self, n_epochs):
+    def __init__(self, n_epochs: int) -> None:
         self.n_epochs = n_epochs
-        self.signal = None
+        self.signal: int | None = None
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: Trainer) -> bool:
         """Whether the trainer is to stop before its next update."""
         return self.signal is not None or trainer.updater.epoch >= self.n_epochs
 
-    def get_training_length(self):
+    def get_training_length(self) -> tuple[int, str]:
         """For progress bars: how long the training is, and in which unit."""
         return self.n_epochs, "epoch"
 
     @contextlib.contextmanager
-    def on_signals(self):
+    def on_signals(self) -> Iterator[None]:
         """Within this context SIGINT and SIGTERM stop the trainer after the update it is at.
 
         A second signal ends the process at once.
@@ -42,7 +48,7 @@ class Stop:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
-    def _arrived(self, number, frame):
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -8,19 +8,27 @@ import io
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import chainer_compat
 
 import numpy as np
 from chainer.backends import cuda
-from chainer.training import Extension
+from chainer.training import Extension, Trainer
+from chainer.types import NdArray
 
 from command_line import UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
 _N_BUCKETS = 30  # of a histogram, as TensorBoard's own
 
 
-def check_tensorboard():
+def check_tensorboard() -> None:
     """Make sure that TensorBoard is installed.
 
     Raises:
@@ -54,7 +62,7 @@ class TensorBoard(Extension):
     priority = -250  # after LogReport, the snapshot and the plots
     default_name = "TensorBoard"
 
-    def __init__(self, picture=None):
+    def __init__(self, picture: "Callable[[], Figure] | None" = None) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2
         from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -62,10 +70,10 @@ class TensorBoard(Extension):
         self._event_pb2 = event_pb2
         self._summary_pb2 = summary_pb2
         self._record_writer = RecordWriter
-        self._writer = None
-        self._path = None  # of the events; also once they cannot be written any more
+        self._writer: RecordWriter | None = None
+        self._path: str | None = None  # of the events; also once they cannot be written any more
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: Trainer) -> None:
         """Write the epoch that has ended; where that fails, warn and write no more."""
         log = trainer.get_extension("LogReport").log
         if not log or log[-1]["iteration"] != trainer.updater.iteration:
@@ -75,32 +83,34 @@ class TensorBoard(Extension):
             if self._path is None:
                 self._open(os.path.join(trainer.out, "tensorboard"), epoch)
             if self._writer is not None:
-                self._add(epoch, summary=self._summary(trainer, log[-1]))
+                self._add(self._writer, epoch, summary=self._summary(trainer, log[-1]))
                 self._writer.flush()
         except OSError as error:
             # No training is worth losing for this.
             print(f"warning: {self._path}: {error.strerror}", file=sys.stderr)
             self._writer = None
 
-    def finalize(self):
+    def finalize(self) -> None:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()
 
-    def _open(self, folder, epoch):
-        self._path = os.path.join(folder, f"events.out.tfevents.{time.time():.0f}.{os.getpid()}")
+    def _open(self, folder: str, epoch: int) -> None:
+        path = os.path.join(folder, f"events.out.tfevents.{time.time():.0f}.{os.getpid()}")
+        self._path = path
         os.makedirs(folder, exist_ok=True)
-        self._writer = self._record_writer(open(self._path, "wb"))  # noqa: SIM115 - finalize closes it
-        self._add(0, file_version="brain.Event:2")
+        writer = self._record_writer(open(path, "wb"))  # noqa: SIM115 - finalize closes it
+        self._writer = writer
+        self._add(writer, 0, file_version="brain.Event:2")
         # From this epoch on, what earlier files hold is of a training that was given up.
         session = self._event_pb2.SessionLog
-        self._add(epoch, session_log=session(status=session.START))
+        self._add(writer, epoch, session_log=session(status=session.START))
 
-    def _add(self, epoch, **content):
+    def _add(self, writer: "RecordWriter", epoch: int, **content: object) -> None:
         event = self._event_pb2.Event(wall_time=time.time(), step=epoch, **content)
-        self._writer.write(event.SerializeToString())
+        writer.write(event.SerializeToString())
 
-    def _summary(self, trainer, entry):
+    def _summary(self, trainer: Trainer, entry: Mapping[str, float]) -> "Summary":
         value = self._summary_pb2.Summary.Value
         values = [
             value(tag=name, simple_value=number)
@@ -114,7 +124,7 @@ class TensorBoard(Extension):
             values.append(value(tag="counting", image=self._image(self.picture())))
         return self._summary_pb2.Summary(value=values)
 
-    def _histogram(self, array):
+    def _histogram(self, array: NdArray) -> "HistogramProto":
         array = cuda.to_cpu(array).astype(np.float64)
         counts, edges = np.histogram(array, _N_BUCKETS)
         return self._summary_pb2.HistogramProto(
@@ -127,7 +137,7 @@ class TensorBoard(Extension):
             bucket=counts,
         )
 
-    def _image(self, figure):
+    def _image(self, figure: "Figure") -> "Summary.Image":
         file = io.BytesIO()
         figure.savefig(file, format="png")
         width, height = figure.canvas.get_width_height()

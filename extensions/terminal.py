@@ -3,10 +3,11 @@
 import datetime
 import sys
 import time
+from collections.abc import Sequence
 
 import chainer_compat
 
-from chainer.training import Extension, extensions
+from chainer.training import Extension, Trainer, extensions
 
 _SECONDS_BETWEEN = 0.1
 
@@ -14,14 +15,14 @@ _SECONDS_BETWEEN = 0.1
 class _WithoutControlCharacters:
     """Standard output for a file or a pipe: Chainer's erasing of the bar is not for them."""
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         return sys.stdout.write(text.replace("\033[J", ""))
 
-    def flush(self):
+    def flush(self) -> None:
         sys.stdout.flush()
 
 
-def print_report(entries):
+def print_report(entries: Sequence[str]) -> extensions.PrintReport:
     """Chainer's PrintReport on standard output, free of control characters if that is a file."""
     out = sys.stdout if sys.stdout.isatty() else _WithoutControlCharacters()
     return extensions.PrintReport(entries, out=out)
@@ -35,20 +36,20 @@ class ProgressBar(Extension):
 
     priority = -300
 
-    def __init__(self):
-        self._started = None
+    def __init__(self) -> None:
+        self._started = 0.0, 0.0  # time and epoch, once a run has begun
         self._shown_at = 0.0
 
     @staticmethod
-    def trigger(trainer):
+    def trigger(trainer: Trainer) -> bool:  # type: ignore[override]
         """Every iteration. A trigger of Chainer's would leave its mark in snapshots."""
         return True
 
-    def initialize(self, trainer):
+    def initialize(self, trainer: Trainer) -> None:
         """Remember where this run of the command began."""
         self._started = time.monotonic(), trainer.updater.epoch_detail
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: Trainer) -> None:
         """Draw the bar, if it was not drawn a moment ago."""
         now = time.monotonic()
         if now - self._shown_at < _SECONDS_BETWEEN:
@@ -67,7 +68,7 @@ class ProgressBar(Extension):
         )
         sys.stdout.flush()
 
-    def finalize(self):
+    def finalize(self) -> None:
         """Take the bar away."""
         sys.stdout.write("\033[J")
         sys.stdout.flush()

@@ -1,12 +1,16 @@
 """Evaluation over windows: as Chainer's Evaluator, but not one step at a time."""
 
+from collections.abc import Callable
+
 import chainer_compat
 
-from chainer import no_backprop_mode
+from chainer import Link, Variable, as_array, no_backprop_mode
 from chainer.reporter import DictSummary, report_scope
 from chainer.training.extensions import Evaluator
+from chainer.types import DeviceSpec, NdArray
 
 from freed_memory import keep_freed_memory
+from parallel_sequential_iterator import ParallelSequentialIterator
 
 
 class WindowEvaluator(Evaluator):
@@ -24,12 +28,19 @@ class WindowEvaluator(Evaluator):
         eval_hook: called with the evaluator before each evaluation; reset the state there.
     """
 
-    def __init__(self, iterator, target, window=256, device=None, eval_hook=None):
+    def __init__(
+        self,
+        iterator: ParallelSequentialIterator,
+        target: Link,
+        window: int = 256,
+        device: DeviceSpec | int | None = None,
+        eval_hook: Callable[[Evaluator], None] | None = None,
+    ) -> None:
         super().__init__(iterator, target, device=device, eval_hook=eval_hook)
         self.window = window
         keep_freed_memory()
 
-    def evaluate(self):
+    def evaluate(self) -> dict[str, float]:
         """Run the model over the data; return the means by name."""
         iterator = self.get_iterator("main")
         target = self.get_target("main")
@@ -41,15 +52,14 @@ class WindowEvaluator(Evaluator):
             summary.add(self.evaluate_window(target, x, t))
         return summary.compute_mean()
 
-    def evaluate_window(self, target, x, t):
+    def evaluate_window(self, target: Link, x: NdArray, t: NdArray) -> dict[str, tuple[float, int]]:
         """Means over a window and the number of predictions that each is over, by name."""
-        observation = {}
+        observation: dict[str, Variable | NdArray | float] = {}
         with report_scope(observation), no_backprop_mode():
             target(x, t.ravel())
-        means = {name: getattr(mean, "array", mean) for name, mean in observation.items()}
-        return {name: (float(mean), x.size) for name, mean in means.items()}
+        return {name: (float(as_array(mean)), x.size) for name, mean in observation.items()}
 
-    def _next_window(self, iterator):
+    def _next_window(self, iterator: ParallelSequentialIterator) -> tuple[NdArray, NdArray] | None:
         try:
             window = iterator.next_window(self.window)
         except StopIteration:
@@ -57,7 +67,7 @@ class WindowEvaluator(Evaluator):
         return window if self.device is None else self.device.send(window)
 
 
-def window_length(bprop_len, batch_size, n_vocab):
+def window_length(bprop_len: int, batch_size: int, n_vocab: int) -> int:
     """Steps in a window of an evaluation: as in training, or more while the logits stay small.
 
     Long windows are quicker, but every window's logits are in memory at once.

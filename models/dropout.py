@@ -8,9 +8,12 @@ seed, the layer, the step since training began, the stream and the unit.
 import chainer_compat
 
 import numpy as np
+from chainer.types import NdArray, Xp
 
 
-def dropout_mask(xp, ratio, shape, seed, layer, first_step):
+def dropout_mask(
+    xp: Xp, ratio: float, shape: tuple[int, int, int], seed: int, layer: int, first_step: int
+) -> NdArray:
     """Mask of inverted dropout for a window, each element independent of all others.
 
     N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
@@ -37,7 +40,7 @@ def dropout_mask(xp, ratio, shape, seed, layer, first_step):
     return (bits >= np.uint16(ratio * 2**16)) * np.float32(1 / (1 - ratio))
 
 
-def _mix(x):
+def _mix(x: NdArray) -> NdArray:
     """Hash 32 bits to 32 bits so that any input bit changes each output bit half of the time.
 
     The shifts and multipliers are those of ``lowbias32``, which C. Wellons found by search.

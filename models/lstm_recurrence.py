@@ -2,10 +2,15 @@
 
 import chainer_compat
 
+import chainer.links as L
+from chainer import Variable
 from chainer.backend import get_array_module
+from chainer.types import NdArray
 from chainer.utils import type_check
 
 from models.window_function import (
+    Arrays,
+    Gradients,
     WindowFunction,
     expect_bias,
     expect_matrix,
@@ -17,7 +22,14 @@ from models.window_function import (
 )
 
 
-def lstm(x, c, h, upward, lateral, mask=None):
+def lstm(
+    x: Variable,
+    c: Variable | None,
+    h: Variable | None,
+    upward: L.Linear,
+    lateral: L.Linear,
+    mask: NdArray | None = None,
+) -> tuple[Variable, Variable, Variable]:
     """Chainer's LSTM over a window, the arithmetic of ``chainer.links.LSTM``.
 
     ``a, i, f, o = upward(x_t) + lateral(h_{t-1})``, interleaved unit by unit as in
@@ -54,10 +66,10 @@ class LSTM(WindowFunction):
     Every factor that does not hold ``g_h`` or ``g_c`` is computed for the whole window before.
     """
 
-    def __init__(self, mask):
+    def __init__(self, mask: NdArray | None) -> None:
         self.mask = mask
 
-    def check_type_forward(self, in_types):
+    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
         type_check.expect(in_types.size() >= 4)
         x, W, b, R = in_types[:4]
         expect_window(x)
@@ -68,7 +80,7 @@ class LSTM(WindowFunction):
         for state in in_types[4:]:
             expect_state(state, x, R.shape[1])
 
-    def forward(self, inputs):
+    def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, R, *c0_h0 = inputs
         xp = get_array_module(x)
         n_steps, batch, _ = x.shape
@@ -105,7 +117,9 @@ class LSTM(WindowFunction):
         self.retain_inputs((1, 3))
         return hs[1:], cs[-1].copy(), hs[-1].copy()
 
-    def backward_arrays(self, g_hs, g_c, g_h_last):
+    def backward_arrays(
+        self, g_hs: NdArray | None, g_c: NdArray | None, g_h_last: NdArray | None
+    ) -> Gradients:
         W, R = self.input_arrays()
         x, gates, cs, tanh_cs, hs = self.saved
         xp = get_array_module(x)
@@ -141,6 +155,6 @@ class LSTM(WindowFunction):
         return (*grads, g_c, into_h) if self.has_state else grads
 
 
-def _blocks(R):
+def _blocks(R: NdArray) -> NdArray:
     """An interleaved weight ``(4U, U)`` seen as one matrix for each gate, ``(4, U, U)``."""
     return R.reshape(-1, 4, R.shape[1]).swapaxes(0, 1)

@@ -1,22 +1,26 @@
 """Model files: the parameters of a model by their Chainer paths, as the tutorial saves them."""
 
+from collections.abc import Mapping
+
 import chainer_compat
 
 import numpy as np
+from chainer import Link, as_array
 from chainer.serializers import DictionarySerializer, NpzDeserializer
+from numpy.typing import NDArray
 
-from models import ARCHS
+from models import ARCHS, Model
 from safe_files import BadFile, read_arrays, write_arrays
 
 
-def parameter_shapes(arch, n_vocab, n_units):
+def parameter_shapes(arch: str, n_vocab: int, n_units: int) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter by its path, without building the model.
 
     Sizes of a model are the vocabulary or multiples of the units. A tiny model, in which no
     vocabulary is a multiple of the units, tells which.
     """
     random_state = np.random.get_state()
-    tiny = ARCHS[arch](n_vocab=3, n_units=5)
+    tiny = ARCHS[arch](3, 5)
     np.random.set_state(random_state)
     return {
         path.lstrip("/"): tuple(n_vocab if n == 3 else n // 5 * n_units for n in param.shape)
@@ -24,7 +28,7 @@ def parameter_shapes(arch, n_vocab, n_units):
     }
 
 
-def save_model(path, model):
+def save_model(path: str, model: Link) -> None:
     """Write the model's parameters; the file is there complete or not at all.
 
     Raises:
@@ -35,7 +39,7 @@ def save_model(path, model):
     write_arrays(path, serializer.target)
 
 
-def load_model(path):
+def load_model(path: str) -> tuple[str, Model]:
     """Build the model that a file holds, its architecture and sizes read from the file.
 
     Args:
@@ -53,12 +57,12 @@ def load_model(path):
     with np.errstate(over="ignore"):
         NpzDeserializer(arrays).load(model)
     for name, param in model.namedparams():
-        if not np.isfinite(param.array).all():
+        if not np.isfinite(as_array(param)).all():
             raise BadFile(f"holds parameters that are not finite ({name.lstrip('/')})")
     return arch, model
 
 
-def _recognise(arrays):
+def _recognise(arrays: Mapping[str, NDArray]) -> tuple[str, int, int]:
     embedding = arrays.get("embed/W")
     if embedding is not None and embedding.ndim == 2 and embedding.size:
         n_vocab, n_units = embedding.shape

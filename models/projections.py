@@ -2,11 +2,16 @@
 
 import chainer_compat
 
+import chainer.links as L
+from chainer import Parameter, Variable
 from chainer.backend import get_array_module
 from chainer.backends import cuda
+from chainer.types import NdArray
 from chainer.utils import type_check
 
 from models.window_function import (
+    Arrays,
+    Gradients,
     WindowFunction,
     expect_bias,
     expect_matrix,
@@ -16,7 +21,7 @@ from models.window_function import (
 )
 
 
-def embed(x, W):
+def embed(x: NdArray | Variable, W: Parameter) -> Variable:
     """The row of ``W`` for each id.
 
     Args:
@@ -26,10 +31,10 @@ def embed(x, W):
     Returns:
         Variable: ``(T, B, U)``; one step is a window of length 1.
     """
-    return Embed().apply((x if x.ndim == 2 else x[None], W))[0]
+    return Embed().apply((x if x.ndim == 2 else x.reshape(1, *x.shape), W))[0]
 
 
-def project(h, layer, mask=None):
+def project(h: Variable, layer: L.Linear, mask: NdArray | None = None) -> Variable:
     """One row of logits for every prediction of a window, in order of time.
 
     Args:
@@ -46,22 +51,22 @@ def project(h, layer, mask=None):
 class Embed(WindowFunction):
     """:func:`embed`. The gradient of a row is the sum over the places that looked it up."""
 
-    def check_type_forward(self, in_types):
+    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
         type_check.expect(in_types.size() == 2)
         x, W = in_types
         type_check.expect(x.dtype.kind == "i", x.ndim == 2, W.dtype.kind == "f", W.ndim == 2)
 
-    def forward(self, inputs):
+    def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((0, 1))
         x, W = inputs
         return (W[x],)
 
-    def backward_arrays(self, g_e):
+    def backward_arrays(self, g_e: NdArray) -> Gradients:
         x, W = self.input_arrays()
         return None, _sum_by_id(x.ravel(), g_e.reshape(-1, W.shape[1]), len(W))
 
 
-def _sum_by_id(ids, vectors, n_vocab):
+def _sum_by_id(ids: NdArray, vectors: NdArray, n_vocab: int) -> NdArray:
     """``out[v]`` is the sum of ``vectors[k]`` over all ``k`` with ``ids[k] == v``."""
     xp = get_array_module(vectors)
     if n_vocab <= len(ids):
@@ -83,17 +88,17 @@ def _sum_by_id(ids, vectors, n_vocab):
 class Project(WindowFunction):
     """:func:`project`. ``y = h W^T + b``; ``g_h = g_y W``, ``g_W = g_y^T h``, ``g_b = sum g_y``."""
 
-    def __init__(self, mask):
+    def __init__(self, mask: NdArray | None) -> None:
         self.mask = mask
 
-    def check_type_forward(self, in_types):
+    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
         type_check.expect(in_types.size() == 3)
         h, W, b = in_types
         expect_window(h)
         expect_matrix(W, h, W.shape[0], h.shape[2])
         expect_bias(b, W)
 
-    def forward(self, inputs):
+    def forward(self, inputs: Arrays) -> Arrays:
         h, W, b = inputs
         self.h = masked(h, self.mask)
         self.retain_inputs((1,))
@@ -101,7 +106,7 @@ class Project(WindowFunction):
         y += b
         return (y,)
 
-    def backward_arrays(self, g_y):
+    def backward_arrays(self, g_y: NdArray) -> Gradients:
         (W,) = self.input_arrays()
         g_h = masked(g_y.dot(W).reshape(self.h.shape), self.mask)
         return g_h, g_y.T.dot(rows(self.h)), g_y.sum(axis=0)

@@ -17,12 +17,16 @@ from typing import NamedTuple
 import chainer_compat
 
 import chainer.functions as F
-from chainer import as_variable
+import chainer.links as L
+from chainer import Variable, as_variable
 from chainer.backend import get_array_module
 from chainer.backends import cuda
+from chainer.types import NdArray, Xp
 from chainer.utils import type_check
 
 from models.window_function import (
+    Arrays,
+    Gradients,
     WindowFunction,
     expect_bias,
     expect_matrix,
@@ -33,7 +37,13 @@ from models.window_function import (
 )
 
 
-def elman(x, h, inward, recurrent, activation=F.tanh):
+def elman(
+    x: Variable,
+    h: Variable | None,
+    inward: L.Linear,
+    recurrent: L.Linear,
+    activation: Callable[[Variable], Variable] = F.tanh,
+) -> tuple[Variable, Variable]:
     """Elman recurrence over a window: ``h_t = activation(inward(x_t) + recurrent(h_{t-1}))``.
 
     Without a previous state the recurrent term of the first step is absent, its bias too.
@@ -56,10 +66,15 @@ def elman(x, h, inward, recurrent, activation=F.tanh):
     for a in inward(x, n_batch_axes=2):
         h = activation(a if h is None else a + recurrent(h))
         outputs.append(h)
-    return F.stack(outputs), h
+    return F.stack(outputs), outputs[-1]
 
 
-def concat_elman(x, h, layer, activation=F.tanh):
+def concat_elman(
+    x: Variable,
+    h: Variable | None,
+    layer: L.Linear,
+    activation: Callable[[Variable], Variable] = F.tanh,
+) -> tuple[Variable, Variable]:
     """Recurrence of input joined with state: ``[o_t ; s_t] = layer([x_t ; h_{t-1}])``.
 
     The output is ``activation(o_t)`` and the next state ``h_t = activation(s_t)``. Without a
@@ -81,7 +96,7 @@ def concat_elman(x, h, layer, activation=F.tanh):
     if activation in FUSED:
         return ConcatElman(FUSED[activation]).apply((x, layer.W, layer.b, h))
     outputs = []
-    for x_t in x:
+    for x_t in F.separate(x):
         o, s = F.split_axis(layer(F.concat((x_t, h))), [n_units], axis=1)
         outputs.append(activation(o))
         h = activation(s)
@@ -91,8 +106,8 @@ def concat_elman(x, h, layer, activation=F.tanh):
 class Activation(NamedTuple):
     """An activation whose derivative is cheap to tell from its own output."""
 
-    apply: Callable  # (xp, a): overwrites the array a
-    slope: Callable  # (xp, h): the derivative where the output is h
+    apply: Callable[[Xp, NdArray], NdArray]  # (xp, a): overwrites the array a
+    slope: Callable[[Xp, NdArray], NdArray]  # (xp, h): the derivative where the output is h
     cuda: str  # the same function of z, in C
 
 
@@ -116,10 +131,10 @@ class Elman(WindowFunction):
     ``g_b = g_c = sum g_a_t``, ``g_x_t = g_a_t @ W`` and ``g_h_0 = g_a_1 @ R``.
     """
 
-    def __init__(self, act):
+    def __init__(self, act: Activation) -> None:
         self.act = act
 
-    def check_type_forward(self, in_types):
+    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
         type_check.expect(in_types.size() >= 5)
         x, W, b, R, c = in_types[:5]
         expect_window(x)
@@ -130,7 +145,7 @@ class Elman(WindowFunction):
         for h in in_types[5:]:
             expect_state(h, x, R.shape[1])
 
-    def forward(self, inputs):
+    def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, R, c, *h0 = inputs
         xp = get_array_module(x)
         states = xp.empty((len(x) + 1, x.shape[1], len(W)), x.dtype)  # h_0 ... h_T
@@ -148,7 +163,7 @@ class Elman(WindowFunction):
         self.retain_inputs(range(len(inputs)))
         return hs, hs[-1].copy()
 
-    def backward_arrays(self, g_hs, g_last):
+    def backward_arrays(self, g_hs: NdArray | None, g_last: NdArray | None) -> Gradients:
         x, W, _, R, _, *h0 = self.input_arrays()
         before, hs = self.states[:-1], self.states[1:]
         g_a = state_gradient(hs, g_hs, g_last)
@@ -174,10 +189,10 @@ class ConcatElman(WindowFunction):
     steps at once is ``g_o_{t+1} @ P``, the second is the loop's.
     """
 
-    def __init__(self, act):
+    def __init__(self, act: Activation) -> None:
         self.act = act
 
-    def check_type_forward(self, in_types):
+    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
         type_check.expect(in_types.size() == 4)
         x, W, b, h = in_types
         expect_window(x)
@@ -185,7 +200,7 @@ class ConcatElman(WindowFunction):
         expect_bias(b, W)
         expect_state(h, x, W.shape[0] - x.shape[2])
 
-    def forward(self, inputs):
+    def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, h0 = inputs
         xp = get_array_module(x)
         n_units = x.shape[2]
@@ -204,7 +219,7 @@ class ConcatElman(WindowFunction):
         self.retain_inputs((0, 1))
         return self.ys, states[-1].copy()
 
-    def backward_arrays(self, g_ys, g_last):
+    def backward_arrays(self, g_ys: NdArray | None, g_last: NdArray | None) -> Gradients:
         x, W = self.input_arrays()
         xp = get_array_module(x)
         n_units = x.shape[2]
@@ -229,7 +244,7 @@ class ConcatElman(WindowFunction):
         return g_x.reshape(x.shape), g_W, g_b, g_o[0].dot(P) + g_s[0].dot(R)
 
 
-def _quarters(W, n_units):
+def _quarters(W: NdArray, n_units: int) -> tuple[NdArray, NdArray, NdArray, NdArray]:
     """The blocks ``O, P, S, R`` of :class:`ConcatElman`, as views."""
     return (
         W[:n_units, :n_units],
@@ -239,7 +254,7 @@ def _quarters(W, n_units):
     )
 
 
-def _unroll(states, R, act):
+def _unroll(states: NdArray, R: NdArray, act: Activation) -> None:
     """``states[t + 1] = act(states[t + 1] + R states[t])`` for every step, in place."""
     xp = get_array_module(states)
     lateral = xp.empty_like(states[0])
@@ -255,7 +270,7 @@ def _unroll(states, R, act):
         h = a
 
 
-def _unroll_backward(g, slopes, R):
+def _unroll_backward(g: NdArray, slopes: NdArray, R: NdArray) -> None:
     """``g[t] = (g[t] + g[t + 1] R) * slopes[t]`` for every step from the last, in place."""
     xp = get_array_module(g)
     lateral = xp.zeros_like(g[0])

@@ -3,7 +3,8 @@
 import chainer_compat
 
 import chainer.links as L
-from chainer import Chain
+from chainer import Chain, Variable
+from chainer.types import NdArray
 
 from models.projections import embed, project
 from models.recurrence import elman
@@ -18,7 +19,9 @@ class RNN(Stateful, Chain):
         n_units (int): units of the embedding and of the layer, ``U``.
     """
 
-    def __init__(self, n_vocab, n_units):
+    h: Variable | None
+
+    def __init__(self, n_vocab: int, n_units: int) -> None:
         super().__init__()
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_units)
@@ -27,7 +30,7 @@ class RNN(Stateful, Chain):
             self.l2 = L.Linear(n_units, n_vocab)
         self.reset_state()
 
-    def forward(self, x):
+    def forward(self, x: NdArray | Variable) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
         e = embed(x, self.embed.W)
         h, self.h = elman(e, self.h, self.l1, self.r1)

@@ -1,10 +1,12 @@
 """RNN2: three Elman layers on top of each other."""
 
+from collections.abc import Callable
+
 import chainer_compat
 
 import chainer.functions as F
 import chainer.links as L
-from chainer import Chain
+from chainer import Chain, Variable
 
 from models.recurrence import elman
 from models.stack import Stack
@@ -14,7 +16,9 @@ from models.stateful import Stateful
 class ElmanBlock(Stateful, Chain):
     """``h_t = activation(l(x_t) + r(h_{t-1}))``; the output is the state."""
 
-    def __init__(self, n_units, activation):
+    h: Variable | None
+
+    def __init__(self, n_units: int, activation: Callable[[Variable], Variable]) -> None:
         super().__init__()
         self.activation = activation
         with self.init_scope():
@@ -22,7 +26,7 @@ class ElmanBlock(Stateful, Chain):
             self.r = L.Linear(n_units, n_units)
         self.reset_state()
 
-    def forward(self, x):
+    def forward(self, x: Variable) -> Variable:
         """Outputs ``(T, B, U)`` for a window of inputs ``(T, B, U)``."""
         hs, self.h = elman(x, self.h, self.l, self.r, self.activation)
         return hs
@@ -37,5 +41,7 @@ class RNN2(Stack):
         activation: of the blocks, see :func:`models.recurrence.elman`.
     """
 
-    def __init__(self, n_vocab, n_units, activation=F.tanh):
+    def __init__(
+        self, n_vocab: int, n_units: int, activation: Callable[[Variable], Variable] = F.tanh
+    ) -> None:
         super().__init__(n_vocab, n_units, lambda: ElmanBlock(n_units, activation))

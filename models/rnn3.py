@@ -1,10 +1,12 @@
 """RNN3: three layers that each read their input joined with a state beside the output."""
 
+from collections.abc import Callable
+
 import chainer_compat
 
 import chainer.functions as F
 import chainer.links as L
-from chainer import Chain
+from chainer import Chain, Variable
 
 from models.recurrence import concat_elman
 from models.stack import Stack
@@ -14,14 +16,18 @@ from models.stateful import Stateful
 class ConcatBlock(Stateful, Chain):
     """``[o_t ; s_t] = l([x_t ; h_{t-1}])``; output and next state are their activations."""
 
-    def __init__(self, n_units, n_recurrent, activation):
+    h: Variable | None
+
+    def __init__(
+        self, n_units: int, n_recurrent: int, activation: Callable[[Variable], Variable]
+    ) -> None:
         super().__init__()
         self.activation = activation
         with self.init_scope():
             self.l = L.Linear(n_units + n_recurrent, n_units + n_recurrent)
         self.reset_state()
 
-    def forward(self, x):
+    def forward(self, x: Variable) -> Variable:
         """Outputs ``(T, B, U)`` for a window of inputs ``(T, B, U)``."""
         ys, self.h = concat_elman(x, self.h, self.l, self.activation)
         return ys
@@ -37,6 +43,12 @@ class RNN3(Stack):
         n_recurrent (int or None): units of each block's state, ``U`` if None.
     """
 
-    def __init__(self, n_vocab, n_units, activation=F.tanh, n_recurrent=None):
+    def __init__(
+        self,
+        n_vocab: int,
+        n_units: int,
+        activation: Callable[[Variable], Variable] = F.tanh,
+        n_recurrent: int | None = None,
+    ) -> None:
         n_recurrent = n_units if n_recurrent is None else n_recurrent
         super().__init__(n_vocab, n_units, lambda: ConcatBlock(n_units, n_recurrent, activation))

@@ -4,7 +4,9 @@ import chainer_compat
 
 import chainer.links as L
 import numpy as np
-from chainer import Chain, config
+from chainer import Chain, Variable, as_array, config
+from chainer.serializer import AbstractSerializer
+from chainer.types import NdArray
 
 from models.dropout import dropout_mask
 from models.lstm_recurrence import lstm
@@ -17,7 +19,7 @@ class LSTM(Stateful, L.LSTM):
 
     state_names = ("c", "h")
 
-    def forward(self, x, mask=None):
+    def forward(self, x: Variable, mask: NdArray | None = None) -> Variable:
         """Outputs ``(T, B, U)`` for a window of inputs ``(T, B, U)``, dropped by ``mask``."""
         hs, self.c, self.h = lstm(x, self.c, self.h, self.upward, self.lateral, mask)
         return hs
@@ -40,7 +42,7 @@ class RNNForLM(Chain):
 
     dropout_ratio = 0.5
 
-    def __init__(self, n_vocab, n_units):
+    def __init__(self, n_vocab: int, n_units: int) -> None:
         super().__init__()
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_units)
@@ -48,16 +50,16 @@ class RNNForLM(Chain):
             self.l2 = LSTM(n_units, n_units)
             self.l3 = L.Linear(n_units, n_vocab)
         for param in self.params():
-            param.array[...] = np.random.uniform(-0.1, 0.1, param.shape)
+            as_array(param)[...] = np.random.uniform(-0.1, 0.1, param.shape)
         self.seed = int(np.random.randint(2**31))
         self.steps = 0
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forget everything read so far. The dropout masks go on; they are not memory."""
         self.l1.reset_state()
         self.l2.reset_state()
 
-    def forward(self, x):
+    def forward(self, x: NdArray | Variable) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
         e = embed(x, self.embed.W)
         h1 = self.l1(e, self._mask(e, layer=0))
@@ -67,14 +69,14 @@ class RNNForLM(Chain):
             self.steps += len(e)
         return y
 
-    def _mask(self, h, layer):
+    def _mask(self, h: Variable, layer: int) -> NdArray | None:
         """Dropout mask of the window ``h``, or None outside of training."""
         if not config.train:
             return None
         mask = dropout_mask(self.xp, self.dropout_ratio, h.shape, self.seed, layer, self.steps)
         return mask.astype(h.dtype, copy=False)
 
-    def serialize_state(self, serializer):
+    def serialize_state(self, serializer: AbstractSerializer) -> None:
         """Save or restore what the next dropout masks follow from."""
         self.seed = serializer("seed", self.seed)
         self.steps = serializer("steps", self.steps)

@@ -1,9 +1,12 @@
 """What RNN2 and RNN3 have in common: three recurrent blocks between embedding and output."""
 
+from collections.abc import Callable
+
 import chainer_compat
 
 import chainer.links as L
-from chainer import Chain
+from chainer import Chain, Link, Variable
+from chainer.types import NdArray
 
 from models.projections import embed, project
 
@@ -18,7 +21,7 @@ class Stack(Chain):
             to outputs of the same shape and has ``reset_state()``.
     """
 
-    def __init__(self, n_vocab, n_units, block):
+    def __init__(self, n_vocab: int, n_units: int, block: Callable[[], Link]) -> None:
         super().__init__()
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_units)
@@ -27,12 +30,12 @@ class Stack(Chain):
             self.r3 = block()
             self.l5 = L.Linear(n_units, n_vocab)
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forget everything read so far."""
         for block in (self.r1, self.r2, self.r3):
             block.reset_state()
 
-    def forward(self, x):
+    def forward(self, x: NdArray | Variable) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
         h = embed(x, self.embed.W)
         for block in (self.r1, self.r2, self.r3):

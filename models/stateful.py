@@ -2,10 +2,12 @@
 
 import chainer_compat
 
-from chainer import Serializer, as_variable
+from chainer import Link, Serializer, as_variable
+from chainer.device_resident import DeviceResidentsVisitor
+from chainer.serializer import AbstractSerializer
 
 
-class Stateful:
+class Stateful(Link):
     """Mix-in for a link whose state is held in the attributes ``state_names``.
 
     An attribute is a Variable, or None before the first call. The state is no parameter: model
@@ -13,14 +15,14 @@ class Stateful:
     through :meth:`serialize_state`.
     """
 
-    state_names = ("h",)
+    state_names: tuple[str, ...] = ("h",)
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forget everything read so far."""
         for name in self.state_names:
             setattr(self, name, None)
 
-    def device_resident_accept(self, visitor):
+    def device_resident_accept(self, visitor: DeviceResidentsVisitor) -> None:
         """Take the state along when the link moves to another device."""
         super().device_resident_accept(visitor)
         for name in self.state_names:
@@ -28,7 +30,7 @@ class Stateful:
             if state is not None:
                 visitor.visit_variable(state)
 
-    def serialize_state(self, serializer):
+    def serialize_state(self, serializer: AbstractSerializer) -> None:
         """Save or restore the state.
 
         An absent state is written as an empty array: None would need pickle.

@@ -1,13 +1,15 @@
 """The sequence 1 2 2 3 3 3 ..., in which the next number can be told only by counting."""
 
 import operator
+from typing import SupportsIndex
 
 import numpy as np
+from numpy.typing import NDArray
 
 N_VOCABULARY = 10
 
 
-def get_simple_sequence(n_vocab, repeat=100):
+def get_simple_sequence(n_vocab: int, repeat: int = 100) -> NDArray[np.int32]:
     """Every number below ``n_vocab``, as many times in a row as it says, the whole repeated.
 
     The number 0 stands 0 times, so it never appears: ``n_vocab=4`` gives 1 2 2 3 3 3.
@@ -29,7 +31,7 @@ def get_simple_sequence(n_vocab, repeat=100):
     return np.tile(np.repeat(numbers, numbers), repeat)
 
 
-def _whole_number(name, value, at_least):
+def _whole_number(name: str, value: SupportsIndex, at_least: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
