@@ -23,7 +23,7 @@ import numpy as np
 
 import train_simple_sequence
 from command_line import ArgumentParser, run_command
-from counting.drawing import save_figure, style_of
+from drawing import DPI, WIDTH, save_figure, style_of
 from models import ARCHS
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def draw(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(6.7, 5.6), dpi=120, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5.6), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(_PANELS), sharex=True)
     for axes, (key, label) in zip(panels, _PANELS.items(), strict=True):
         for arch, log in logs.items():

@@ -31,9 +31,9 @@ from command_line import (
     run_command,
     whole_number,
 )
-from counting.drawing import save_figure
 from counting.limits import Cell, Outcome, append_outcome, read_outcomes, train_cell
 from counting.limits_figure import draw_limits
+from drawing import save_figure
 from models import ARCHS
 from safe_files import BadFile
 

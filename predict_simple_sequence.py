@@ -23,9 +23,9 @@ from command_line import (
     run_command,
     whole_number,
 )
-from counting.drawing import picture, save_figure
 from counting.figure import MOST_TOKENS, draw_counting
 from counting.traces import recurrent_layers
+from drawing import picture, save_figure
 from models import ARCHS, Model
 from models.model_file import load_model
 from safe_files import BadFile

@@ -7,28 +7,34 @@ import chainer_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from counting.drawing import MISTAKE, STYLES, Style
 from counting.scores import periods
 from counting.traces import correlations, generate, position_in_run, record, recurrent_layers
+from drawing import DPI, MISTAKE, STYLES, WIDTH, Style
 from models import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 # The picture is read step by step, and has some 500 columns.
 MOST_TOKENS = 10_000
+_BLUE = STYLES[0]["color"]
 
 
 def draw_counting(model: Model, arch: str, layer: int = 1) -> "Figure":
     """Draw how a model does on two periods of the sequence.
 
-    Three panels share the place in the sequence: the true and the generated numbers as steps, with
+    Four panels share the place in the sequence: the true and the generated numbers as steps, with
     the mistakes marked; the probability that the model, reading the true sequence, gives each
-    number before it comes; and the state of every unit of one layer meanwhile, as a heat map. The
-    units stand in the order of how well their value correlates with the position within the run,
-    counters first, and a curve beside the map gives this correlation.
+    number before it comes; the state of the best counter of one layer meanwhile, over the position
+    in the run that it is to count; and the states of all units of that layer, as a heat map. The
+    units stand in the order of how well their value correlates with the position in the run,
+    counters first, and a curve beside the map gives this correlation. Units that fall along a run
+    are shown with the sign turned, for else two equally good counters would look like opposites.
 
     Args:
         model: one of the architectures. Its state is lost.
@@ -43,31 +49,37 @@ def draw_counting(model: Model, arch: str, layer: int = 1) -> "Figure":
     tokens = periods(len(model.embed.W), 2)
     generated = generate(model, tokens[0], len(tokens))
     states, probabilities = record(model, model.xp.asarray(tokens), layer)
-    r = correlations(states, position_in_run(tokens[:-1]))
+    position = position_in_run(tokens)
+    r = correlations(states, tokens)
     order = np.argsort(-abs(r), kind="stable")
-
+    best = order[0]
     link = recurrent_layers(model)[layer - 1]
     unit = "cell" if link.state_names[0] == "c" else "unit"
 
-    figure = Figure(figsize=(6.7, 7.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 7.8), dpi=DPI, layout="constrained")
     grid = figure.subplots(
-        3,
+        4,
         2,
         sharex="col",
-        sharey="row",
-        gridspec_kw={"height_ratios": (1.3, 0.8, 2.2), "width_ratios": (9, 1)},
+        gridspec_kw={"height_ratios": (1.3, 0.75, 0.9, 2.6), "width_ratios": (7, 1)},
     )
-    (sequence, probability, units), (*corners, curve) = grid.T
+    (sequence, probability, counter, units), (*corners, curve) = grid.T
     for corner in corners:
         corner.set_axis_off()
-    _draw_sequence(sequence, tokens, generated)
+    lines = _draw_sequence(sequence, tokens, generated)
+    _draw_legend(corners[0], lines, ["true", "generated", "mistake"])
     _draw_probability(probability, probabilities)
-    image = _draw_units(units, states[:, order])
-    figure.colorbar(image, ax=[units, curve], label=f"value of the {unit}", fraction=0.05, pad=0.02)
+    line, area = _draw_counter(counter, states[:, best], position)
+    counter.set_ylabel(f"value of\n{unit} {best}")
+    counted = "position in\nthe run (tokens,\nright axis)"
+    _draw_legend(corners[2], [line, area], [f"{unit} {best}", counted])
+    image = _draw_units(units, (np.where(r < 0, -1, 1) * states)[:, order])
     _draw_correlations(curve, abs(r[order]))
-    for axes in (sequence, probability, units):
+    label = f"value of the {unit}, sign turned where it falls along a run"
+    figure.colorbar(image, ax=grid[3], label=label, location="bottom", aspect=50, pad=0.02)
+    for axes, color in ((sequence, "0.75"), (probability, "0.75"), (counter, "0.75"), (units, "1")):
         for end in np.flatnonzero(np.diff(tokens)) + 0.5:
-            axes.axvline(end, color="0.6", linewidth=0.5)
+            axes.axvline(end, color=color, linewidth=0.6, zorder=0.5 + (axes is units))
 
     wrong = np.flatnonzero(generated != tokens)
     count = len(tokens) - 1
@@ -75,23 +87,31 @@ def draw_counting(model: Model, arch: str, layer: int = 1) -> "Figure":
     if wrong.size:
         outcome = f"{wrong[0] - 1} of {count} tokens generated before the first mistake"
     figure.suptitle(f"{arch}: {outcome}")
-    units.set_xlim(-0.5, len(tokens) - 0.5)
-    units.set_xlabel("place in the sequence (tokens after the first)")
-    units.set_ylabel(f"{unit}s of layer {layer}, best counters first")
-    units.set_title(
-        f"best counter: {unit} {order[0]}, correlation {r[order[0]]:+.2f} "
-        "with the position in the run",
+    counter.set_title(
+        f"best counter of layer {layer}: {unit} {best}, correlation {r[best]:+.2f} "
+        "with the position in a run",
         fontsize=10,
         loc="left",
     )
+    units.set_xlim(-0.5, len(tokens) - 0.5)
+    units.set_xlabel("place in the sequence (tokens after the first)")
+    units.set_ylabel(f"{unit}s of layer {layer},\nbest counters first")
     return figure
 
 
-def _draw_sequence(axes: "Axes", tokens: NDArray[np.int32], generated: NDArray[np.int32]) -> None:
+def _draw_legend(corner: "Axes", handles: "Sequence[Artist]", labels: list[str]) -> None:
+    """Put a legend beside its panel, where it hides nothing."""
+    options: Style = {"frameon": False, "fontsize": 9, "handlelength": 1.4, "borderaxespad": 0}
+    corner.legend(handles, labels, loc="center left", **options)
+
+
+def _draw_sequence(
+    axes: "Axes", tokens: NDArray[np.int32], generated: NDArray[np.int32]
+) -> "Sequence[Artist]":
     from matplotlib.ticker import MaxNLocator
 
     place = np.arange(len(tokens))
-    wide: Style = {"color": STYLES[0]["color"], "linewidth": 4, "alpha": 0.5}
+    wide: Style = {"color": _BLUE, "linewidth": 4, "alpha": 0.5}
     axes.step(place, tokens, where="mid", label="true", **wide)
     thin: Style = {"color": "black", "linestyle": "--", "linewidth": 1}
     axes.step(place, generated, where="mid", label="generated", **thin)
@@ -100,13 +120,30 @@ def _draw_sequence(axes: "Axes", tokens: NDArray[np.int32], generated: NDArray[n
     axes.plot(place[wrong], generated[wrong], label="mistake", **cross)
     axes.set_ylabel("number")
     axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0)
+    return axes.lines
 
 
 def _draw_probability(axes: "Axes", probabilities: NDArray) -> None:
-    axes.plot(np.arange(1, len(probabilities) + 1), probabilities, color=STYLES[0]["color"])
+    axes.plot(np.arange(1, len(probabilities) + 1), probabilities, color=_BLUE)
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("probability of\nthe right token")
+
+
+def _draw_counter(
+    axes: "Axes", state: NDArray, position: NDArray[np.integer]
+) -> tuple["Artist", "Artist"]:
+    """A unit's value over the position in the run, which has the axis on the right."""
+    from matplotlib.ticker import MaxNLocator
+
+    place = np.arange(len(position))
+    right = axes.twinx()
+    area = right.fill_between(place, position, step="mid", color="0.85", linewidth=0)
+    right.set_ylim(0, 1.1 * position.max())
+    right.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.set_zorder(right.get_zorder() + 1)  # the line before the area
+    axes.patch.set_visible(False)
+    (line,) = axes.plot(place, state, color=_BLUE, marker=".", markersize=4)
+    return line, area
 
 
 def _draw_units(axes: "Axes", states: NDArray) -> "AxesImage":
@@ -122,6 +159,8 @@ def _draw_units(axes: "Axes", states: NDArray) -> "AxesImage":
 def _draw_correlations(axes: "Axes", correlations: NDArray) -> None:
     axes.plot(correlations, np.arange(len(correlations)), color="black")
     axes.set_xlim(0, 1)
-    axes.set_xticks([0, 1])
+    axes.set_ylim(len(correlations) - 0.5, -0.5)  # as the heat map beside it
+    axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+    axes.set_yticks([])
     axes.set_xlabel("|correlation|")
     axes.grid(alpha=0.3)

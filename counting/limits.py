@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
         updates_primed (int or None): the same, had the network been given one period to read
             before it ran free; at most ``updates``.
         longest_free_run (int): tokens, the most of all checks, at most two periods.
-        seconds (float): how long it took, on one core.
+        seconds (float): of one core's time that it took.
     """
 
     cell: Cell
@@ -69,7 +69,7 @@ def train_cell(cell: Cell) -> Outcome:
     Returns:
         Outcome: checked every ten updates.
     """
-    started = time.perf_counter()
+    started = time.process_time()
     np.random.seed(cell.seed)
     model = L.Classifier(ARCHS[cell.arch](cell.n_vocab, cell.unit))
     checked = model.copy().predictor  # same parameters, a state of its own
@@ -87,7 +87,7 @@ def train_cell(cell: Cell) -> Outcome:
             updates = updater.iteration
         if updates_primed is None and (updates or counts_when_primed(checked, one, two)):
             updates_primed = updater.iteration
-    seconds = round(time.perf_counter() - started, 2)
+    seconds = round(time.process_time() - started, 2)
     return Outcome(cell, updates, updates_primed, longest, seconds)
 
 

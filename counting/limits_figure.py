@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import chainer_compat
 
-from counting.drawing import STYLES, Style, style_of
 from counting.limits import Outcome
+from drawing import DPI, HATCHES, STYLES, WIDTH, Style, style_of
 from models import ARCHS
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-_HATCHES = ("", "//", "..", "xx", "\\\\", "oo")  # of the bars, one for each style
 _WIDTH = 0.8  # of the group of bars of one vocabulary, where 1 is the distance to the next
 
 
@@ -38,7 +37,7 @@ def draw_limits(outcomes: Sequence[Outcome]) -> "Figure":
 
     archs = [arch for arch in ARCHS if any(one.cell.arch == arch for one in outcomes)]
     vocabularies = sorted({one.cell.n_vocab for one in outcomes})
-    figure = Figure(figsize=(6.7, 6.2), dpi=120, layout="constrained")
+    figure = Figure(figsize=(WIDTH, 6.2), dpi=DPI, layout="constrained")
     shares, updates = figure.subplots(2, sharex=True)
     for number, arch in enumerate(archs):
         for group, n_vocab in enumerate(vocabularies):
@@ -119,7 +118,7 @@ def _draw_cells(
 def _style(arch: str) -> Style:
     """Colour, marker and hatch of an architecture."""
     style = style_of(arch)
-    return {**style, "hatch": _HATCHES[STYLES.index(style)]}
+    return {**style, "hatch": HATCHES[STYLES.index(style)]}
 
 
 def _add_legend(figure: "Figure", archs: Sequence[str]) -> None:

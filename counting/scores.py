@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from models import Model
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 
-# Steps read before looking for a mistake: few enough that a network which cannot count yet is soon
-# done with, and that the logits stay small.
-_WINDOW = 256
+# Steps read before looking for a mistake: few at first, so that a network which cannot count yet is
+# soon done with, then twice as many each time while the logits stay small.
+_WINDOW = 32
+_LONGEST_WINDOW = 256
 
 
 def run_ends(x: NdArray, t: NdArray) -> NdArray:
@@ -67,10 +68,13 @@ def free_run(model: Model, tokens: NdArray) -> int:
 def first_mistake(model: Model, tokens: NdArray) -> int:
     """As :func:`free_run`, but from the model's present state on, which moves on."""
     n_steps = len(tokens) - 1
-    for start in range(0, n_steps, _WINDOW):
-        wrong = mistakes(model, tokens[start : start + _WINDOW + 1])
+    start, window = 0, _WINDOW
+    while start < n_steps:
+        wrong = mistakes(model, tokens[start : start + window + 1])
         if wrong.any():
             return start + int(wrong.argmax())
+        start += window
+        window = min(2 * window, _LONGEST_WINDOW)
     return n_steps
 
 

@@ -29,7 +29,7 @@ def record(model: Model, tokens: NdArray, layer: int) -> tuple[NDArray, NDArray]
         layer (int): which recurrent layer's state to keep, the first is 1.
 
     Returns:
-        tuple of numpy.ndarray: the state after each token, ``(n, U)``, for the LSTM its cells;
+        tuple of numpy.ndarray: the state after each token, ``(n + 1, U)``, for the LSTM its cells;
         and the probability that the model gives each next token beforehand, ``(n,)``.
     """
     link = recurrent_layers(model)[layer - 1]
@@ -37,10 +37,11 @@ def record(model: Model, tokens: NdArray, layer: int) -> tuple[NDArray, NDArray]
     states, probabilities = [], []
     model.reset_state()
     with using_config("train", False), no_backprop_mode():
-        for step in range(len(tokens) - 1):
+        for step in range(len(tokens)):
             logits = model(tokens[step : step + 1])
             states.append(getattr(link, name).array[0])
-            probabilities.append(F.softmax(logits).array[0, tokens[step + 1]])
+            if step + 1 < len(tokens):
+                probabilities.append(F.softmax(logits).array[0, tokens[step + 1]])
     model.reset_state()
     xp = model.xp
     return cuda.to_cpu(xp.stack(states)), cuda.to_cpu(xp.stack(probabilities))
@@ -81,22 +82,33 @@ def position_in_run(tokens: NDArray[np.integer]) -> NDArray[np.integer]:
     return place - np.maximum.accumulate(np.where(begins, place, 0)) + 1
 
 
-def correlations(states: NDArray, values: NDArray) -> NDArray[np.float64]:
-    """Pearson's correlation of each unit with a value.
+def correlations(states: NDArray, tokens: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Pearson's correlation of each unit with the position in the run, within the runs.
+
+    It is taken over deviations from the mean of each run. Late runs are long, so over all places
+    a unit that only tells how far the period has come would pass for a counter.
 
     Args:
-        states (numpy.ndarray): ``(n, U)``.
-        values (numpy.ndarray): ``(n,)``.
+        states (numpy.ndarray): after each token, ``(n, U)``.
+        tokens (numpy.ndarray): ``(n,)``, not empty.
 
     Returns:
-        numpy.ndarray: float64 in [-1, 1], ``(U,)``; 0 for a unit that does not change, up to
-        rounding, and for all if the value does not.
+        numpy.ndarray: float64 in [-1, 1], ``(U,)``; 0 for a unit that does not change within the
+        runs, up to rounding, and for all if no run is longer than one token.
     """
+    position = position_in_run(tokens)
+    starts = np.flatnonzero(position == 1)
+    lengths = np.diff(starts, append=len(tokens))
+
+    def within_runs(values: NDArray) -> NDArray[np.float64]:
+        means = np.add.reduceat(values, starts, axis=0) / lengths[:, np.newaxis]
+        return values - np.repeat(means, lengths, axis=0)
+
     states = states.astype(np.float64)
-    deviations = states - states.mean(axis=0)
+    deviations = within_runs(states)
     sizes = np.linalg.norm(deviations, axis=0)
     changes = sizes > 1e-6 * np.linalg.norm(states, axis=0)
-    values = values - values.mean()
-    scale = sizes * np.linalg.norm(values)
-    covariances = values @ deviations
+    counts = within_runs(position[:, np.newaxis])[:, 0]
+    scale = sizes * np.linalg.norm(counts)
+    covariances = counts @ deviations
     return np.divide(covariances, scale, out=np.zeros_like(scale), where=changes & (scale > 0))

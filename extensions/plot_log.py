@@ -11,14 +11,12 @@ import chainer_compat
 
 from chainer.training import Extension, Trainer
 
-from safe_files import write_file
+from drawing import DPI, STYLES, WIDTH, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SECONDS_BETWEEN = 5
-# Blue and orange of Okabe and Ito, told apart with any colour vision; in grey, by line and marker.
-_STYLES = [("#0072B2", "o", "-"), ("#E69F00", "s", "--")]
 
 
 class PlotLog(Extension):
@@ -81,8 +79,7 @@ class PlotLog(Extension):
             return
         try:
             figure = self._figure(log)
-            path = os.path.join(trainer.out, self.file_name)
-            write_file(path, lambda file: figure.savefig(file, format="png"))
+            save_figure(figure, os.path.join(trainer.out, self.file_name))
         except OSError as error:
             # A picture can be drawn again from the log; no training is worth losing for it.
             if not self._failed:
@@ -96,24 +93,18 @@ class PlotLog(Extension):
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        figure = Figure(figsize=(6.4, 4), dpi=120)
-        figure.subplots_adjust(left=0.12, right=0.97, bottom=0.13, top=0.97)
+        figure = Figure(figsize=(WIDTH, 4), dpi=DPI)
+        figure.subplots_adjust(left=0.12, right=0.97, bottom=0.13, top=0.91)
         axes = figure.add_subplot()
-        for (key, label), (color, marker, line) in zip(self.keys.items(), _STYLES, strict=False):
+        for (key, label), style in zip(self.keys.items(), STYLES, strict=False):
             scale = self.scales.get(key, 1)
             points = [(entry["epoch"], scale * entry[key]) for entry in log if key in entry]
             if points:
-                axes.plot(
-                    *zip(*points, strict=True),
-                    label=label,
-                    color=color,
-                    linestyle=line,
-                    marker=marker,
-                    markersize=4,
-                )
+                axes.plot(*zip(*points, strict=True), label=label, markersize=4, **style)
         axes.set_xlabel("epoch (sweeps over the training data)")
         axes.set_ylabel(self.label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-        axes.legend()
+        # Above the curves, where it hides none of them.
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
         return figure

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from compare_architectures import draw
-from counting.drawing import style_of
+from compare_architectures import draw, main
+from drawing import style_of
 from models import ARCHS
 
 QUICK = ("-e", 2, "-u", 5, "--repeat", 20, "--seed", 7)
@@ -27,60 +27,55 @@ def log_of(folder):
     return [{name: entry[name] for name in entry if name != "elapsed_time"} for entry in log]
 
 
-class TestCommand:
-    @pytest.fixture
-    def done(self, run):
-        return run("compare_architectures.py", "rnn", "lstm", *QUICK)
+def test_trains_each_as_it_is_trained_alone_and_goes_on_with_resume_auto(run, tmp_path):
+    done = run("compare_architectures.py", "rnn", "lstm", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "Written: result/comparison.png"
+    assert (tmp_path / "result" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "result" / "rnn" / "rnn_simple_sequence.model").exists()
 
-    def test_trains_each_as_it_is_trained_alone(self, done, run, tmp_path):
-        assert done.returncode == 0, done.stderr
-        for arch in ("rnn", "lstm"):
-            run("train_simple_sequence.py", "-a", arch, *QUICK, "-o", arch)
-            assert log_of(tmp_path / "result" / arch) == log_of(tmp_path / arch)
-            assert (tmp_path / "result" / arch / f"{arch}_simple_sequence.model").exists()
-        picture = tmp_path / "result" / "comparison.png"
-        assert picture.read_bytes().startswith(b"\x89PNG")
-        assert done.stdout.splitlines()[-1] == "Written: result/comparison.png"
+    done = run("compare_architectures.py", "rnn", "lstm", "-e", 3, *QUICK[2:], "-r", "auto")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Resuming from") == 2
 
-    def test_goes_on_with_resume_auto(self, done, run, tmp_path):
-        options = ("-e", 3, *QUICK[2:], "-r", "auto")
-        done = run("compare_architectures.py", "rnn", "lstm", *options)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("Resuming from") == 2
-        assert [len(log_of(tmp_path / "result" / arch)) for arch in ("rnn", "lstm")] == [3, 3]
+    run("train_simple_sequence.py", "-a", "lstm", "-e", 3, *QUICK[2:], "-o", "alone")
+    assert log_of(tmp_path / "result" / "lstm") == log_of(tmp_path / "alone")
+    assert len(log_of(tmp_path / "result" / "rnn")) == 3
 
 
-class TestRefusals:
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ((), "required: ARCH"),
-            (("mlp",), "argument ARCH: invalid choice: 'mlp'"),
-            (("rnn", "-a", "lstm"), "argument -a/--arch: the architectures are named first"),
-            (("rnn", "-e", "0"), "argument -e/--epoch: '0' is not"),
-            (("rnn", "--nonsense"), "unrecognized arguments: --nonsense"),
-            (("rnn", "-r", "file"), "argument -r/--resume: invalid choice: 'file'"),
-        ],
-    )
-    def test_are_one_line(self, run, tmp_path, arguments, message):
-        done = run("compare_architectures.py", *arguments)
-        assert done.returncode == 2
-        assert message in done.stderr and len(done.stderr.splitlines()) == 1
-        assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "required: ARCH"),
+        (("mlp",), "argument ARCH: invalid choice: 'mlp'"),
+        (("rnn", "-a", "lstm"), "argument -a/--arch: the architectures are named first"),
+        (("rnn", "-e", "0"), "argument -e/--epoch: '0' is not"),
+        (("rnn", "--nonsense"), "unrecognized arguments: --nonsense"),
+        (("rnn", "-r", "file"), "argument -r/--resume: invalid choice: 'file'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(monkeypatch, tmp_path, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    errors = capsys.readouterr().err
+    assert end.value.code == 2 and message in errors and len(errors.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def figure():
+    return draw(LOGS)
 
 
 class TestPicture:
-    @pytest.fixture(scope="class")
-    def figure(self):
-        return draw(LOGS)
-
-    @pytest.mark.parametrize("panel", [0, 1])
-    @pytest.mark.parametrize("arch", ARCHS)
-    def test_shows_the_numbers_of_the_log(self, figure, panel, arch):
-        key = ("validation/main/loss", "validation/main/accuracy")[panel]
-        line = next(line for line in figure.axes[panel].lines if line.get_label() == arch)
-        assert line.get_xdata().tolist() == [1, 2, 3]
-        assert line.get_ydata().tolist() == [entry[key] for entry in LOGS[arch]]
+    def test_shows_the_numbers_of_the_log(self, figure):
+        for axes, name in zip(figure.axes, ("loss", "accuracy"), strict=True):
+            assert [line.get_label() for line in axes.lines] == list(ARCHS)
+            for line, arch in zip(axes.lines, ARCHS, strict=True):
+                assert line.get_xdata().tolist() == [1, 2, 3]
+                expected = [entry[f"validation/main/{name}"] for entry in LOGS[arch]]
+                assert line.get_ydata().tolist() == expected
 
     def test_has_one_legend(self, figure):
         (legend,) = figure.legends

@@ -110,7 +110,7 @@ class TestTable:
         assert table["arch"].tolist() == ["rnn", "lstm", "rnn"]
         assert table["longest_free_run"].tolist() == [12, 3, 0]
 
-    @pytest.mark.parametrize("cut", range(1, 40, 3))
+    @pytest.mark.parametrize("cut", [1, 12, 13, 30])
     def test_loses_no_more_than_a_half_written_row(self, path, cut):
         read_outcomes(path)
         for row in ROWS:

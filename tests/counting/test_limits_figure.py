@@ -3,9 +3,9 @@ import itertools
 import pytest
 from matplotlib.colors import to_hex
 
-from counting.drawing import style_of
 from counting.limits import Cell, Outcome
 from counting.limits_figure import draw_limits
+from drawing import style_of
 
 COLOURS = {arch: style_of(arch)["color"] for arch in ("rnn", "lstm")}
 

@@ -96,7 +96,7 @@ class TestPeriods:
 
 
 class TestFreeRun:
-    @pytest.mark.parametrize("arch", ARCHS)
+    @pytest.mark.parametrize("arch", ["rnn", "rnn3"])
     def test_equals_honest_generation_at_every_stage_of_learning(self, arch):
         tokens = periods(V, 2)
         seen = set()
@@ -113,13 +113,14 @@ class TestFreeRun:
         n_tokens = len(tokens) - 1
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(scores, "_WINDOW", window)
+            patch.setattr(scores, "_LONGEST_WINDOW", 2 * window)
             assert free_run(Oracle(tokens, wrong), tokens) == min({*wrong, n_tokens})
 
     def test_reads_no_window_beyond_the_mistake(self):
         tokens = periods(30, 2)
         oracle = Oracle(tokens, [3])
         first_mistake(oracle, tokens)
-        assert oracle.step == 256
+        assert oracle.step == 32
 
     def test_leaves_no_state_behind(self):
         model = ARCHS["rnn"](V, U)

@@ -56,9 +56,9 @@ class TestRecord:
         model = model_of(arch)
         tokens = periods(V, 1)
         states, _ = record(model, tokens, layer)
-        assert states.shape == (len(tokens) - 1, U)
+        assert states.shape == (len(tokens), U)
         link = recurrent_layers(model)[layer - 1]
-        for step in range(len(tokens) - 1):
+        for step in range(len(tokens)):
             read(model, tokens[: step + 1])
             state = link.c if arch == "lstm" else link.h
             np.testing.assert_allclose(states[step], state.array[0], rtol=1e-5, atol=1e-6)
@@ -114,25 +114,33 @@ class TestPositionInRun:
 
 @pytest.mark.filterwarnings("error")
 class TestCorrelations:
-    def test_are_pearsons(self):
-        random = np.random.RandomState(0)
-        states, values = random.normal(size=(40, 7)), random.normal(size=40)
-        expected = [np.corrcoef(unit, values)[0, 1] for unit in states.T]
-        np.testing.assert_allclose(correlations(states, values), expected, rtol=1e-12)
+    tokens = np.array([1, 2, 2, 3, 3, 3, 4, 4, 4, 4])
 
-    def test_of_a_counter_and_its_opposite_are_one(self):
-        values = np.array([1, 1, 2, 1, 2, 3])
-        states = np.stack([0.1 * values - 3, 2 - 7 * values], axis=1).astype(np.float32)
-        np.testing.assert_allclose(correlations(states, values), [1, -1], rtol=1e-6)
+    def test_are_pearsons_of_deviations_from_the_mean_of_the_run(self):
+        states = np.random.RandomState(0).normal(size=(len(self.tokens), 7))
+        expected = []
+        for unit in states.T:
+            deviations, counts = [], []
+            for number in range(1, 5):
+                values = unit[self.tokens == number]
+                deviations += list(values - values.mean())
+                counts += [count - (number + 1) / 2 for count in range(1, number + 1)]
+            expected.append(np.corrcoef(deviations, counts)[0, 1])
+        np.testing.assert_allclose(correlations(states, self.tokens), expected, rtol=1e-12)
 
-    @pytest.mark.parametrize("constant", [0, 1, -0.3, 1e-30])
-    def test_of_a_constant_unit_is_zero(self, constant):
-        states = np.stack([np.full(5, constant), np.arange(5)], axis=1).astype(np.float32)
-        np.testing.assert_allclose(correlations(states, np.arange(5)), [0, 1], rtol=1e-6)
+    def test_of_a_counter_and_its_opposite_are_one_wherever_a_run_begins(self):
+        position = np.array([1, 1, 2, 1, 2, 3, 1, 2, 3, 4])
+        states = np.stack([0.1 * position - self.tokens, 2 - 7 * position], axis=1)
+        r = correlations(states.astype(np.float32), self.tokens)
+        np.testing.assert_allclose(r, [1, -1], rtol=1e-5)
+
+    def test_of_a_unit_that_only_tells_the_number_is_zero(self):
+        states = np.stack([self.tokens, 0.7 * np.sqrt(self.tokens)], axis=1).astype(np.float32)
+        assert correlations(states, self.tokens).tolist() == [0, 0]
 
     def test_of_a_unit_that_changes_by_rounding_only_is_zero(self):
         unit = np.float32(0.7) + np.spacing(np.float32(0.7)) * np.arange(2, dtype=np.float32)
-        assert correlations(unit[:, np.newaxis], np.arange(2)).tolist() == [0]
+        assert correlations(unit[:, np.newaxis], np.ones(2)).tolist() == [0]
 
-    def test_with_a_constant_are_zero(self):
-        assert correlations(np.eye(3), np.ones(3)).tolist() == [0, 0, 0]
+    def test_without_a_run_are_zero(self):
+        assert correlations(np.eye(3), np.arange(3)).tolist() == [0, 0, 0]

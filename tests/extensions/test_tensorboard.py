@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from chainer import optimizers
 from chainer.training import Trainer
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from bptt_updater import BPTTUpdater
 from command_line import UsageError
@@ -23,12 +25,6 @@ from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 
 V, U, B = 4, 5, 2
-
-
-def needs_tensorboard():
-    return pytest.importorskip(
-        "tensorboard", reason="TensorBoard is not installed (requirements-tensorboard.txt)"
-    )
 
 
 def test_absence_is_one_line_that_says_what_to_install(monkeypatch):
@@ -49,7 +45,6 @@ def test_importing_this_needs_none(monkeypatch):
 
 def train(folder, n_epochs=3, arch="rnn", picture=True):
     """Train with TensorBoard; return the trainer, whose model is as at the last epoch."""
-    needs_tensorboard()
     np.random.seed(0)
     model = L.Classifier(ARCHS[arch](V, U))
     evaluated = model.copy()
@@ -70,8 +65,6 @@ def train(folder, n_epochs=3, arch="rnn", picture=True):
 
 def read(folder):
     """The events as TensorBoard reads them."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     sizes = {"scalars": 0, "images": 0, "histograms": 0}  # all
     return EventAccumulator(str(folder / "tensorboard"), sizes).Reload()
 
@@ -113,8 +106,6 @@ class TestEvents:
             assert np.cumsum(last.bucket)[:-1].tolist() == below.tolist()
 
     def test_hold_the_counting_figure(self, run):
-        from PIL import Image
-
         _, events = run
         images = events.Images("counting")
         assert [event.step for event in images] == [1, 2, 3]
@@ -140,7 +131,7 @@ def test_drawing_leaves_the_training_as_it_would_be(tmp_path):
 
 
 def test_second_training_replaces_the_first(tmp_path, monkeypatch):
-    first = train(tmp_path, 3).get_extension("LogReport").log
+    first = train(tmp_path, 3, picture=False).get_extension("LogReport").log
     now = time.time
     monkeypatch.setattr("time.time", lambda: now() + 2)
     second = train(tmp_path, 2, picture=False).get_extension("LogReport").log

@@ -1,4 +1,4 @@
-"""What the pictures share: colours, and files of the kind that their name says."""
+"""What all pictures share: looks, size, and files of the kind that their name says."""
 
 import argparse
 import os
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 Style = dict[str, Any]  # keyword arguments of matplotlib's functions
 
-# Colours of Okabe and Ito, told apart with any colour vision; in grey, by marker and line.
+# Colours of Okabe and Ito, told apart with any colour vision; in grey, by marker and line, or as
+# bars by hatch.
 STYLES: tuple[Style, ...] = (
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     {"color": "#E69F00", "marker": "s", "linestyle": "--"},
@@ -23,7 +24,11 @@ STYLES: tuple[Style, ...] = (
     {"color": "#56B4E9", "marker": "v", "linestyle": (0, (6, 2, 1, 2, 1, 2))},
     {"color": "#000000", "marker": "P", "linestyle": (0, (1, 4))},
 )
-MISTAKE = "#D55E00"
+HATCHES = ("", "//", "..", "xx", "\\\\", "oo")  # one for each style
+MISTAKE = "#D55E00"  # no curve's
+# As wide as a README shows a picture, some 800 pixels, with letters as large as its own.
+WIDTH = 6.7  # inches
+DPI = 120
 KINDS = (".png", ".pdf", ".svg")
 
 
