@@ -56,7 +56,7 @@ class GRU(Chain):
 
     def forward(self, x: NdArray | Variable) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
-        return project(self.l1(embed(x, self.embed.W)), self.l2)
+        return project(self.l1(embed(x, self.embed.W).window()), self.l2)
 
 
 def gru(x: Variable, h: Variable | None, layer: L.StatefulGRU) -> tuple[Variable, Variable]:

@@ -1,11 +1,11 @@
 """The two ends of a window: ids become vectors, vectors become logits."""
 
+from typing import NamedTuple
+
 import chainer_compat
 
 import chainer.links as L
-from chainer import Parameter, Variable
-from chainer.backend import get_array_module
-from chainer.backends import cuda
+from chainer import Parameter, Variable, as_array
 from chainer.types import NdArray
 from chainer.utils import type_check
 
@@ -18,10 +18,26 @@ from models.window_function import (
     expect_window,
     masked,
     rows,
+    sum_by_id,
 )
 
 
-def embed(x: NdArray | Variable, W: Parameter) -> Variable:
+class Embedded(NamedTuple):
+    """A window of embedded ids, whose vectors nobody has looked up yet.
+
+    A layer projects its inputs. With a small vocabulary it is quicker to project the embedding, a
+    row for each word instead of one for each place in the window, and to look up the projections.
+    """
+
+    ids: NdArray  # (T, B)
+    W: Parameter  # (V, U)
+
+    def window(self) -> Variable:
+        """The vectors, ``(T, B, U)``."""
+        return Embed().apply((self.ids, self.W))[0]
+
+
+def embed(x: NdArray | Variable, W: Parameter) -> Embedded:
     """The row of ``W`` for each id.
 
     Args:
@@ -29,9 +45,27 @@ def embed(x: NdArray | Variable, W: Parameter) -> Variable:
         W (Parameter): embedding matrix, ``(V, U)``.
 
     Returns:
-        Variable: ``(T, B, U)``; one step is a window of length 1.
+        Embedded: ``(T, B, U)`` for the layer that reads it; one step is a window of length 1.
+
+    Raises:
+        chainer.utils.type_check.InvalidType: if ``x`` is not as described.
     """
-    return Embed().apply((x if x.ndim == 2 else x.reshape(1, *x.shape), W))[0]
+    ids = as_array(x)
+    if ids.dtype.kind != "i" or ids.ndim not in (1, 2):
+        raise type_check.InvalidType("integers (T, B) or (B,)", f"{ids.dtype} {ids.shape}")
+    return Embedded(ids if ids.ndim == 2 else ids[None], W)
+
+
+def as_window(x: Variable | Embedded) -> Variable:
+    """A layer's input as vectors, ``(T, B, U)``."""
+    return x.window() if isinstance(x, Embedded) else x
+
+
+def as_inputs(x: Variable | Embedded) -> tuple[Variable, NdArray | None]:
+    """A layer's input as :func:`models.window_function.project_inputs` takes it."""
+    if isinstance(x, Embedded) and len(x.W) <= x.ids.size:
+        return x.W, x.ids
+    return as_window(x), None
 
 
 def project(h: Variable, layer: L.Linear, mask: NdArray | None = None) -> Variable:
@@ -49,12 +83,12 @@ def project(h: Variable, layer: L.Linear, mask: NdArray | None = None) -> Variab
 
 
 class Embed(WindowFunction):
-    """:func:`embed`. The gradient of a row is the sum over the places that looked it up."""
+    """The vectors of :class:`Embedded`. Backward, a row's gradient is the sum over its places."""
 
     def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
         type_check.expect(in_types.size() == 2)
-        x, W = in_types
-        type_check.expect(x.dtype.kind == "i", x.ndim == 2, W.dtype.kind == "f", W.ndim == 2)
+        _, W = in_types
+        type_check.expect(W.dtype.kind == "f", W.ndim == 2)
 
     def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((0, 1))
@@ -63,26 +97,7 @@ class Embed(WindowFunction):
 
     def backward_arrays(self, g_e: NdArray) -> Gradients:
         x, W = self.input_arrays()
-        return None, _sum_by_id(x.ravel(), g_e.reshape(-1, W.shape[1]), len(W))
-
-
-def _sum_by_id(ids: NdArray, vectors: NdArray, n_vocab: int) -> NdArray:
-    """``out[v]`` is the sum of ``vectors[k]`` over all ``k`` with ``ids[k] == v``."""
-    xp = get_array_module(vectors)
-    if n_vocab <= len(ids):
-        # A one-hot product: as many multiplications as one more layer, but no scattered writes.
-        one_hot = ids == xp.arange(n_vocab)[:, None]
-        return one_hot.astype(vectors.dtype).dot(vectors)
-    out = xp.zeros((n_vocab, vectors.shape[1]), vectors.dtype)
-    if xp is cuda.cupy:
-        xp.add.at(out, ids, vectors)
-    else:
-        # Sorted by id, the vectors of an id stand together, and each group is summed in one go.
-        order = ids.argsort(kind="stable")
-        ids = ids[order]
-        first = xp.flatnonzero(xp.diff(ids, prepend=-1))
-        out[ids[first]] = xp.add.reduceat(vectors[order], first, axis=0)
-    return out
+        return None, sum_by_id(x, rows(g_e), len(W))
 
 
 class Project(WindowFunction):

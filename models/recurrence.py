@@ -24,21 +24,24 @@ from chainer.backends import cuda
 from chainer.types import NdArray, Xp
 from chainer.utils import type_check
 
+from models.projections import Embedded, as_inputs, as_window
 from models.window_function import (
     Arrays,
     Gradients,
     WindowFunction,
     expect_bias,
+    expect_inputs,
     expect_matrix,
     expect_state,
-    expect_window,
+    input_gradients,
+    project_inputs,
     rows,
     state_gradient,
 )
 
 
 def elman(
-    x: Variable,
+    x: Variable | Embedded,
     h: Variable | None,
     inward: L.Linear,
     recurrent: L.Linear,
@@ -50,7 +53,7 @@ def elman(
     J. L. Elman, "Finding structure in time", Cognitive Science 14, 1990.
 
     Args:
-        x (Variable): inputs, ``(T, B, in)``.
+        x (Variable or Embedded): inputs, ``(T, B, in)``.
         h (Variable or None): state before the window, ``(B, U)``.
         inward, recurrent (chainer.links.Linear): ``in`` to ``U`` and ``U`` to ``U``.
         activation: ``F.tanh``, ``F.relu`` or ``F.identity`` run as one function over the window,
@@ -60,17 +63,18 @@ def elman(
         tuple of Variable: outputs ``(T, B, U)`` and the state after the window ``(B, U)``.
     """
     if activation in FUSED:
-        inputs = (x, inward.W, inward.b, recurrent.W, recurrent.b)
-        return Elman(FUSED[activation]).apply(inputs if h is None else (*inputs, h))
+        vectors, ids = as_inputs(x)
+        inputs = (vectors, inward.W, inward.b, recurrent.W, recurrent.b)
+        return Elman(FUSED[activation], ids).apply(inputs if h is None else (*inputs, h))
     outputs = []
-    for a in inward(x, n_batch_axes=2):
+    for a in inward(as_window(x), n_batch_axes=2):
         h = activation(a if h is None else a + recurrent(h))
         outputs.append(h)
     return F.stack(outputs), outputs[-1]
 
 
 def concat_elman(
-    x: Variable,
+    x: Variable | Embedded,
     h: Variable | None,
     layer: L.Linear,
     activation: Callable[[Variable], Variable] = F.tanh,
@@ -81,7 +85,7 @@ def concat_elman(
     previous state, zeros take its place.
 
     Args:
-        x (Variable): inputs, ``(T, B, U)``.
+        x (Variable or Embedded): inputs, ``(T, B, U)``.
         h (Variable or None): state before the window, ``(B, R)``.
         layer (chainer.links.Linear): ``U + R`` to ``U + R``, ``U`` first in rows and columns.
         activation: as in :func:`elman`.
@@ -89,14 +93,15 @@ def concat_elman(
     Returns:
         tuple of Variable: outputs ``(T, B, U)`` and the state after the window ``(B, R)``.
     """
-    n_units = x.shape[-1]
+    vectors, ids = as_inputs(x)
+    n_units = vectors.shape[-1]
     if h is None:
-        xp = get_array_module(x)
-        h = as_variable(xp.zeros((x.shape[-2], len(layer.W) - n_units), x.dtype))
+        batch = (vectors if ids is None else ids).shape[1]
+        h = as_variable(layer.xp.zeros((batch, len(layer.W) - n_units), vectors.dtype))
     if activation in FUSED:
-        return ConcatElman(FUSED[activation]).apply((x, layer.W, layer.b, h))
+        return ConcatElman(FUSED[activation], ids).apply((vectors, layer.W, layer.b, h))
     outputs = []
-    for x_t in F.separate(x):
+    for x_t in F.separate(as_window(x)):
         o, s = F.split_axis(layer(F.concat((x_t, h))), [n_units], axis=1)
         outputs.append(activation(o))
         h = activation(s)
@@ -131,26 +136,28 @@ class Elman(WindowFunction):
     ``g_b = g_c = sum g_a_t``, ``g_x_t = g_a_t @ W`` and ``g_h_0 = g_a_1 @ R``.
     """
 
-    def __init__(self, act: Activation) -> None:
+    def __init__(self, act: Activation, ids: NdArray | None = None) -> None:
         self.act = act
+        self.ids = ids
 
     def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
         type_check.expect(in_types.size() >= 5)
         x, W, b, R, c = in_types[:5]
-        expect_window(x)
-        expect_matrix(W, x, W.shape[0], x.shape[2])
+        expect_inputs(x, self.ids)
+        expect_matrix(W, x, W.shape[0], x.shape[-1])
         expect_matrix(R, x, W.shape[0], W.shape[0])
         expect_bias(b, W)
         expect_bias(c, W)
         for h in in_types[5:]:
-            expect_state(h, x, R.shape[1])
+            expect_state(h, x, R.shape[1], self.ids)
 
     def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, R, c, *h0 = inputs
         xp = get_array_module(x)
-        states = xp.empty((len(x) + 1, x.shape[1], len(W)), x.dtype)  # h_0 ... h_T
+        n_steps, batch = (x if self.ids is None else self.ids).shape[:2]
+        states = xp.empty((n_steps + 1, batch, len(W)), x.dtype)  # h_0 ... h_T
         hs = states[1:]
-        xp.dot(rows(x), W.T, out=rows(hs))
+        project_inputs(x, self.ids, W, out=hs)
         hs += b
         if h0:
             states[0] = h0[0]
@@ -168,13 +175,12 @@ class Elman(WindowFunction):
         before, hs = self.states[:-1], self.states[1:]
         g_a = state_gradient(hs, g_hs, g_last)
         _unroll_backward(g_a, self.act.slope(get_array_module(x), hs), R)
-        g_rows = rows(g_a)
-        g_b = g_rows.sum(axis=0)
+        g_x, g_W, g_b = input_gradients(g_a, x, self.ids, W)
         grads = (
-            g_rows.dot(W).reshape(x.shape),
-            g_rows.T.dot(rows(x)),
+            g_x,
+            g_W,
             g_b,
-            g_rows.T.dot(rows(before)),
+            rows(g_a).T.dot(rows(before)),
             g_b.copy() if h0 else g_b - g_a[0].sum(axis=0),  # hooks change gradients in place
         )
         return (*grads, g_a[0].dot(R)) if h0 else grads
@@ -189,59 +195,58 @@ class ConcatElman(WindowFunction):
     steps at once is ``g_o_{t+1} @ P``, the second is the loop's.
     """
 
-    def __init__(self, act: Activation) -> None:
+    def __init__(self, act: Activation, ids: NdArray | None = None) -> None:
         self.act = act
+        self.ids = ids
 
     def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
         type_check.expect(in_types.size() == 4)
         x, W, b, h = in_types
-        expect_window(x)
+        expect_inputs(x, self.ids)
         expect_matrix(W, x, W.shape[0], W.shape[0])
         expect_bias(b, W)
-        expect_state(h, x, W.shape[0] - x.shape[2])
+        expect_state(h, x, W.shape[0] - x.shape[-1], self.ids)
 
     def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, h0 = inputs
         xp = get_array_module(x)
-        n_units = x.shape[2]
+        n_units = x.shape[-1]
+        n_steps = len(x if self.ids is None else self.ids)
         O, P, S, R = _quarters(W, n_units)
-        states = xp.empty((len(x) + 1, *h0.shape), x.dtype)  # h_0 ... h_T
+        states = xp.empty((n_steps + 1, *h0.shape), x.dtype)  # h_0 ... h_T
         states[0] = h0
-        xp.dot(rows(x), S.T, out=rows(states[1:]))
+        project_inputs(x, self.ids, S, out=states[1:])
         states[1:] += b[n_units:]
         _unroll(states, R, self.act)
-        ys = rows(x).dot(O.T)
-        ys += rows(states[:-1]).dot(P.T)
+        ys = xp.empty((n_steps, len(h0), n_units), x.dtype)
+        project_inputs(x, self.ids, O, out=ys)
+        rows(ys)[...] += rows(states[:-1]).dot(P.T)
         ys += b[:n_units]
         self.act.apply(xp, ys)
         self.states = states
-        self.ys = ys.reshape(x.shape)
+        self.ys = ys
         self.retain_inputs((0, 1))
-        return self.ys, states[-1].copy()
+        return ys, states[-1].copy()
 
     def backward_arrays(self, g_ys: NdArray | None, g_last: NdArray | None) -> Gradients:
         x, W = self.input_arrays()
         xp = get_array_module(x)
-        n_units = x.shape[2]
+        n_units = x.shape[-1]
         O, P, S, R = _quarters(W, n_units)
         before, hs = self.states[:-1], self.states[1:]
-        g_o = xp.zeros_like(x) if g_ys is None else g_ys * self.act.slope(xp, self.ys)
+        g_o = xp.zeros_like(self.ys) if g_ys is None else g_ys * self.act.slope(xp, self.ys)
         g_s = xp.empty_like(hs)
         xp.dot(rows(g_o[1:]), P, out=rows(g_s[:-1]))
         g_s[-1] = 0 if g_last is None else g_last
         _unroll_backward(g_s, self.act.slope(xp, hs), R)
         g_W, g_b = xp.empty_like(W), xp.empty_like(W[0])
         g_O, g_P, g_S, g_R = _quarters(g_W, n_units)
-        for g, g_from_x, g_from_h, g_bias in (
-            (rows(g_o), g_O, g_P, g_b[:n_units]),
-            (rows(g_s), g_S, g_R, g_b[n_units:]),
-        ):
-            g_from_x[...] = g.T.dot(rows(x))
-            g_from_h[...] = g.T.dot(rows(before))
-            g_bias[...] = g.sum(axis=0)
-        g_x = rows(g_o).dot(O)
-        g_x += rows(g_s).dot(S)
-        return g_x.reshape(x.shape), g_W, g_b, g_o[0].dot(P) + g_s[0].dot(R)
+        g_P[...] = rows(g_o).T.dot(rows(before))
+        g_R[...] = rows(g_s).T.dot(rows(before))
+        g_x, g_O[...], g_b[:n_units] = input_gradients(g_o, x, self.ids, O)
+        g_x_of_s, g_S[...], g_b[n_units:] = input_gradients(g_s, x, self.ids, S)
+        g_x += g_x_of_s
+        return g_x, g_W, g_b, g_o[0].dot(P) + g_s[0].dot(R)
 
 
 def _quarters(W: NdArray, n_units: int) -> tuple[NdArray, NdArray, NdArray, NdArray]:

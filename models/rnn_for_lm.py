@@ -61,7 +61,7 @@ class RNNForLM(Chain):
 
     def forward(self, x: NdArray | Variable) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
-        e = embed(x, self.embed.W)
+        e = embed(x, self.embed.W).window()
         h1 = self.l1(e, self._mask(e, layer=0))
         h2 = self.l2(h1, self._mask(h1, layer=1))
         y = project(h2, self.l3, self._mask(h2, layer=2))

@@ -37,7 +37,5 @@ class Stack(Chain):
 
     def forward(self, x: NdArray | Variable) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
-        h = embed(x, self.embed.W)
-        for block in (self.r1, self.r2, self.r3):
-            h = block(h)
-        return project(h, self.l5)
+        e = embed(x, self.embed.W)
+        return project(self.r3(self.r2(self.r1(e))), self.l5)

@@ -10,10 +10,11 @@ import chainer.links as L
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from chainer import Variable, gradient_check
+from chainer import Parameter, Variable, gradient_check
 from chainer.utils.type_check import InvalidType
 from hypothesis import given, settings
 
+from models.projections import Embedded
 from models.recurrence import concat_elman, elman
 
 
@@ -394,3 +395,47 @@ def test_wrong_types_raise_invalid_type(wrong):
     case = change(*arguments)
     with pytest.raises(InvalidType, match=r"Elman[\s\S]*Expect: in_types"):
         case(*case.inputs)
+
+
+class TestEmbedded:
+    """Ids that a layer looks up after projecting, against the vectors that they stand for."""
+
+    @each_function
+    @with_and_without_state
+    @pytest.mark.parametrize("n_vocab", [3, 12, 20], ids=["few", "as many", "many words"])
+    def test_gives_what_its_vectors_give(self, name, has_state, n_vocab):
+        case = Case(name, (4, 3, 5, 2), has_state=has_state)
+        random = np.random.RandomState(1)
+        ids = random.randint(n_vocab, size=(4, 3))
+        W = Parameter(random.normal(size=(n_vocab, 5)))
+        gradients = [Variable(g) for g in case.gradients]
+        taken = []
+        for x in (Embedded(ids, W), F.embed_id(ids, W)):
+            state = list(map(Variable, case.inputs[1:]))
+            variables = [W, *state, *case.params()]
+            for variable in variables:
+                variable.cleargrad()
+            outputs = case(x, *state)
+            chainer.backward(outputs, gradients)
+            taken.append([y.array for y in outputs] + [variable.grad for variable in variables])
+        for ours, expected in zip(*taken, strict=True):
+            np.testing.assert_allclose(ours, expected, rtol=1e-10, atol=1e-12)
+
+    @each_function
+    def test_projects_the_words_where_they_are_few(self, name, monkeypatch):
+        monkeypatch.setattr(Embedded, "window", None)
+        Case(name, (4, 3, 5, 2))(Embedded(np.zeros((4, 3), int), Parameter(np.zeros((12, 5)))))
+
+    @each_function
+    def test_with_an_id_beyond_the_vocabulary_raises_index_error(self, name):
+        with pytest.raises(IndexError):
+            Case(name, (4, 3, 5, 2))(Embedded(np.full((4, 3), 12), Parameter(np.zeros((12, 5)))))
+
+    @each_function
+    def test_whose_streams_are_not_those_of_the_state_raises_invalid_type(self, name):
+        case = Case(name, (4, 3, 5, 2))
+        with pytest.raises(InvalidType):
+            case(
+                Embedded(np.zeros((4, 2), int), Parameter(np.zeros((3, 5)))),
+                Variable(case.inputs[1]),
+            )
