@@ -581,7 +581,7 @@ class TestTrainerWithStockExtensions:
     def test_graph_shows_the_functions_of_the_window(self, trained):
         with open(f"{trained.out}/cg.dot") as file:
             graph = file.read()
-        for function in ("Embed", "Elman", "Project", "SoftmaxCrossEntropy"):
+        for function in ("Elman", "Project", "SoftmaxCrossEntropy"):
             assert f'label="{function}"' in graph, function
 
     def test_graph_shows_one_window(self, trained):
