@@ -15,7 +15,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 
 .PHONY: help train predict test check test-all-pythons test-gpu \
-    test-faults bench bench-quick clean interpreter
+    test-faults bench bench-quick pictures clean interpreter
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -60,6 +60,9 @@ bench: $(VENV)/bench-$(VERSION)  ## measure beside PyTorch, JAX, NumPy and the t
 
 bench-quick: $(VENV)/bench-$(VERSION)  ## the updates only, in under a minute
 	$(VENV)/bin/python -m benchmarks.run --quick $(ARGS)
+
+pictures: $(VENV)/main-$(VERSION)  ## draw the pictures of docs/how-it-works.md again
+	$(VENV)/bin/python -m docs.draw
 
 clean:  ## remove the environments and what running has left, but no results
 	rm -rf .venv .venv-3.* .pytest_cache .hypothesis .ruff_cache .mypy_cache

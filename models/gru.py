@@ -16,6 +16,8 @@ from chainer.utils import type_check
 from models.projections import embed, project
 from models.stateful import Stateful
 from models.window_function import (
+    Arrays,
+    Gradients,
     WindowFunction,
     expect_bias,
     expect_matrix,
@@ -113,7 +115,7 @@ class GRURecurrence(WindowFunction):
         for h in in_types[13:]:
             expect_state(h, x, n_units)
 
-    def forward(self, inputs: tuple[NdArray, ...]) -> tuple[NdArray, ...]:
+    def forward(self, inputs: Arrays) -> Arrays:
         """Outputs of the window and the state after it."""
         x, *params = inputs[:13]
         h0 = inputs[13:]
@@ -153,9 +155,7 @@ class GRURecurrence(WindowFunction):
         self.has_state = bool(h0)
         return hs[1:], hs[-1].copy()
 
-    def backward_arrays(
-        self, g_hs: NdArray | None, g_last: NdArray | None
-    ) -> tuple[NdArray | None, ...]:
+    def backward_arrays(self, g_hs: NdArray | None, g_last: NdArray | None) -> Gradients:
         """Gradient of each input."""
         x, W, U, gates, hs, ps = self.saved
         xp = get_array_module(x)
