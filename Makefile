@@ -13,8 +13,10 @@ VERSION := $(if $(INTERPRETER),$(shell $(INTERPRETER) -c \
     'import sys; print("%d.%d" % sys.version_info[:2])'))
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
+# Tests of one file share what takes long to make, so they stay together.
+PARALLEL = -n auto --dist loadfile
 
-.PHONY: help train predict test check test-all-pythons test-gpu \
+.PHONY: help train predict test coverage check test-all-pythons test-gpu \
     test-faults bench bench-quick pictures clean interpreter
 .DELETE_ON_ERROR:
 
@@ -27,8 +29,13 @@ train: $(VENV)/main-$(VERSION)  ## train the network, with ARGS="-a rnn2" for ot
 predict: $(VENV)/main-$(VERSION)  ## let a trained network run free, with ARGS="-a rnn2" likewise
 	@$(VENV)/bin/python predict_simple_sequence.py $(ARGS)
 
-test: $(VENV)/dev-$(VERSION)  ## run all tests, with ARGS="-k iterator" only some
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: $(VENV)/dev-$(VERSION)  ## run all tests, a file on each core, with ARGS="-k iterator" only some
+	$(VENV)/bin/python -m pytest $(PARALLEL) $(ARGS)
+
+coverage: $(VENV)/dev-$(VERSION)  ## run all tests, and say which lines and branches none has run
+	$(VENV)/bin/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report
 
 check: $(VENV)/dev-$(VERSION)  ## check style, formatting and types
 	$(VENV)/bin/ruff check .
@@ -65,7 +72,7 @@ pictures: $(VENV)/main-$(VERSION)  ## draw the pictures of docs/how-it-works.md 
 	$(VENV)/bin/python -m docs.draw
 
 clean:  ## remove the environments and what running has left, but no results
-	rm -rf .venv .venv-3.* .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf .venv .venv-3.* .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 interpreter:

@@ -256,7 +256,7 @@ class TestKeep:
 
 class TestResume:
     @each_arch
-    @pytest.mark.parametrize("iteration", [1, 5, 6, 11, 12])
+    @pytest.mark.parametrize("iteration", [1, 6, 11])  # the sixth ends an epoch
     def test_brings_back_the_state_of_that_update(self, tmp_path, arch, iteration):
         trainer, _ = training(tmp_path, arch)
         expected = []
@@ -270,15 +270,6 @@ class TestResume:
         trainer, snapshot = training(tmp_path, arch, seed=1)
         snapshot.resume(str(tmp_path / f"snapshot_iter_{iteration}"), trainer)
         assert_same_state(trainer, expected[iteration - 1])
-
-    @each_arch
-    @pytest.mark.parametrize("iteration", [1, 5, 6, 11, 12])
-    def test_goes_on_as_if_not_stopped(self, tmp_path, arch, iteration):
-        expected = state(train(tmp_path, arch=arch)[0])
-        trainer, snapshot = training(tmp_path / "other", arch, seed=1)
-        snapshot.resume(str(tmp_path / f"snapshot_iter_{iteration}"), trainer)
-        trainer.run()
-        assert_same_state(trainer, expected)
 
     @each_arch
     def test_after_every_update_goes_on_as_if_not_stopped(self, tmp_path, arch):

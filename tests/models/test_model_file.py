@@ -6,7 +6,7 @@ import chainer_compat
 import numpy as np
 import pytest
 from chainer.serializers import load_npz, save_npz
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models import ARCHS
@@ -36,18 +36,10 @@ def assert_equal(actual, expected):
 
 class TestParameterShapes:
     @each_arch
-    @pytest.mark.parametrize(
-        "n_vocab, n_units",
-        [(7, 5), (5, 7), (5, 5), (10, 5), (15, 5), (3, 5), (5, 3), (3, 3), (2, 1), (100, 1)],
-    )
-    def test_are_those_of_the_model(self, arch, n_vocab, n_units):
-        """Also where one size is a multiple of the other, or one of those within the function."""
-        model = ARCHS[arch](n_vocab, n_units)
-        expected = {name: array.shape for name, array in parameters(model).items()}
-        assert parameter_shapes(arch, n_vocab, n_units) == expected
-
-    @each_arch
     @given(st.integers(2, 40), st.integers(1, 40))
+    @example(10, 5)  # one size a multiple of the other
+    @example(3, 5)  # those within the function
+    @example(5, 3)
     @settings(max_examples=20, deadline=None)
     def test_are_those_of_a_model_of_any_size(self, arch, n_vocab, n_units):
         model = ARCHS[arch](n_vocab, n_units)
@@ -79,7 +71,7 @@ class TestSavedModel:
         assert_equal(parameters(loaded), parameters(model))
 
     @each_arch
-    @pytest.mark.parametrize("n_vocab, n_units", [(2, 1), (10, 5), (5, 10), (4, 4)])
+    @pytest.mark.parametrize("n_vocab, n_units", [(2, 1), (5, 10)])
     def test_is_recognised_at_any_size(self, path, arch, n_vocab, n_units):
         save_model(path, ARCHS[arch](n_vocab, n_units))
         loaded_arch, loaded = load_model(path)

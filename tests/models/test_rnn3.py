@@ -11,14 +11,13 @@ from models import RNN3
 ACTIVATIONS = {
     "tanh": F.tanh,
     "relu": F.relu,
-    "identity": F.identity,
-    "leaky_relu": F.leaky_relu,
-    "lambda": lambda z: F.sigmoid(z) - 0.5,
+    "any other": lambda z: F.sigmoid(z) - 0.5,
 }
 BLOCKS = ("r1", "r2", "r3")
 
-each_activation = pytest.mark.parametrize("activation", ACTIVATIONS)
-each_width = pytest.mark.parametrize("n_recurrent", [None, 1, 3, 8])
+each_activation_and_width = pytest.mark.parametrize(
+    "activation, n_recurrent", [("tanh", None), ("tanh", 1), ("relu", 8), ("any other", 3)]
+)
 
 
 def random_model(n_vocab=7, n_units=5, **options):
@@ -48,16 +47,14 @@ def ids(n_steps=4, batch=3):
     return np.random.RandomState(0).randint(7, size=(n_steps, batch)).astype(np.int32)
 
 
-@each_activation
-@each_width
+@each_activation_and_width
 def test_values_follow_activation_and_width(activation, n_recurrent):
     model = random_model(activation=ACTIVATIONS[activation], n_recurrent=n_recurrent)
     expected, _ = stock_steps(model, ids(), ACTIVATIONS[activation])
     np.testing.assert_allclose(model(ids()).array, expected.array, rtol=1e-5, atol=1e-5)
 
 
-@each_activation
-@each_width
+@each_activation_and_width
 def test_gradients_follow_activation_and_width(activation, n_recurrent):
     model = random_model(activation=ACTIVATIONS[activation], n_recurrent=n_recurrent)
     gradients = []
@@ -81,15 +78,15 @@ def test_activation_may_be_given_by_position():
     assert [model[name].activation for name in BLOCKS] == [F.relu] * 3
 
 
-@pytest.mark.parametrize("name", BLOCKS)
 @pytest.mark.parametrize("n_recurrent, width", [(None, 10), (1, 6), (8, 13)])
-def test_n_recurrent_sets_the_shape_of_each_block(name, n_recurrent, width):
-    layer = RNN3(7, 5, n_recurrent=n_recurrent)[name].l
-    assert (layer.W.shape, layer.b.shape) == ((width, width), (width,))
+def test_n_recurrent_sets_the_shape_of_each_block(n_recurrent, width):
+    model = RNN3(7, 5, n_recurrent=n_recurrent)
+    for layer in (model[name].l for name in BLOCKS):
+        assert (layer.W.shape, layer.b.shape) == ((width, width), (width,))
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-@each_width
+@pytest.mark.parametrize("n_recurrent", [None, 3])
 def test_state_of_each_block_is_the_activation_of_its_last_rows(name, n_recurrent):
     model = random_model(n_recurrent=n_recurrent)
     model(ids())
