@@ -95,7 +95,7 @@ def write_arrays(path: str, arrays: Mapping[str, ArrayLike]) -> None:
 
     def write(file: BinaryIO) -> None:
         with zipfile.ZipFile(file, "w") as archive:
-            for name, array in sorted(arrays.items()):  # Chainer's order is another in every run
+            for name, array in arrays.items():
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
         # The comment's length is the last field of a zip file without a comment.

@@ -31,12 +31,14 @@ def parameter_shapes(arch: str, n_vocab: int, n_units: int) -> dict[str, tuple[i
 def save_model(path: str, model: Link) -> None:
     """Write the model's parameters; the file is there complete or not at all.
 
+    Equal models give equal files. Chainer's own order of the parameters is another in every run.
+
     Raises:
         OSError: if that fails.
     """
     serializer = DictionarySerializer()
     serializer.save(model)
-    write_arrays(path, serializer.target)
+    write_arrays(path, dict(sorted(serializer.target.items())))
 
 
 def load_model(path: str) -> tuple[str, Model]:

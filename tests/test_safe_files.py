@@ -316,12 +316,6 @@ class TestRoundTrip:
         with np.load(path, allow_pickle=False) as file:
             assert_equal(dict(file), arrays)
 
-    def test_of_the_same_arrays_in_another_order_is_the_same_file(self, path):
-        write_arrays(path, {"b": np.ones(2), "a": np.zeros(3)})
-        before = content(path)
-        write_arrays(path, {"a": np.zeros(3), "b": np.ones(2)})
-        assert content(path) == before
-
     def test_is_a_zip_file(self, path):
         write_arrays(path, {"a": np.zeros(3)})
         with zipfile.ZipFile(path) as file:

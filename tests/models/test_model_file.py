@@ -93,6 +93,12 @@ class TestSavedModel:
             assert set(ours) == set(theirs)
 
     @each_arch
+    def test_holds_the_parameters_in_an_order_that_no_run_changes(self, path, arch):
+        save_model(path, ARCHS[arch](V, U))
+        with np.load(path) as file:
+            assert file.files == sorted(file.files)
+
+    @each_arch
     def test_holds_no_recurrent_state(self, path, arch):
         model = ARCHS[arch](V, U)
         save_model(path, model)
