@@ -8,6 +8,7 @@ seed, the layer, the step since training began, the stream and the unit.
 import chainer_compat
 
 import numpy as np
+from chainer.backends import cuda
 from chainer.types import NdArray, Xp
 
 
@@ -30,6 +31,8 @@ def dropout_mask(
     Returns:
         array: float32, 0 where dropped, else ``1 / (1 - ratio)``.
     """
+    if xp is cuda.cupy:
+        return _mask_on_gpu(ratio, shape, seed, layer, first_step)
     n_steps, batch, n_units = shape
     n_words = -(-n_units // 2)  # a word of 32 bits decides for two units
     place = xp.zeros((), np.uint32)
@@ -51,3 +54,37 @@ def _mix(x: NdArray) -> NdArray:
     x *= np.uint32(0x846CA68B)
     x ^= x >> np.uint32(16)
     return x
+
+
+_MIX = "x ^= x >> 16; x *= 0x7FEB352D; x ^= x >> 15; x *= 0x846CA68B; x ^= x >> 16;"
+
+
+def _mask_on_gpu(
+    ratio: float, shape: tuple[int, int, int], seed: int, layer: int, first_step: int
+) -> NdArray:
+    """:func:`dropout_mask` as one kernel, the same to the bit."""
+    _, batch, n_units = shape
+    step, stream = "first_step + i / n_units / batch", "i / n_units % batch"
+    coordinates = "seed", "layer", step, stream, "unit / 2"
+    hashed = "".join(f"x ^= {coordinate}; {_MIX}\n" for coordinate in coordinates)
+    mask = cuda.cupy.empty(shape, np.float32)
+    cuda.elementwise(
+        "uint32 seed, uint32 layer, uint32 first_step, int64 batch, int64 n_units, "
+        "uint32 least, float32 kept",
+        "float32 mask",
+        f"""
+        int unit = i % n_units;
+        unsigned x = 0;
+        {hashed}
+        mask = (x >> 16 * (unit % 2) & 0xFFFF) >= least ? kept : 0;
+        """,
+        "dropout_mask",
+    )(
+        *(number % 2**32 for number in (seed, layer, first_step)),
+        batch,
+        n_units,
+        int(ratio * 2**16),
+        1 / (1 - ratio),
+        mask,
+    )
+    return mask

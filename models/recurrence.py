@@ -118,7 +118,9 @@ class Activation(NamedTuple):
 
 FUSED = {
     F.tanh: Activation(lambda xp, a: xp.tanh(a, out=a), lambda xp, h: 1 - h * h, "tanh(z)"),
-    F.relu: Activation(lambda xp, a: xp.maximum(a, 0, out=a), lambda xp, h: h > 0, "max(z, T(0))"),
+    F.relu: Activation(
+        lambda xp, a: xp.maximum(a, 0, out=a), lambda xp, h: h > 0, "z < 0 ? T(0) : z"
+    ),
     F.identity: Activation(lambda xp, a: a, lambda xp, h: xp.ones_like(h), "z"),
 }
 
@@ -264,11 +266,14 @@ def _unroll(states: NdArray, R: NdArray, act: Activation) -> None:
     xp = get_array_module(states)
     lateral = xp.empty_like(states[0])
     R_T = xp.ascontiguousarray(R.T)  # a copy now is cheaper than every step's product without
+    fused = None
+    if xp is cuda.cupy:
+        fused = cuda.elementwise("T b", "T a", f"T z = a + b; a = {act.cuda}", "elman_fwd")
     h = states[0]
     for a in states[1:]:
         xp.dot(h, R_T, out=lateral)
-        if xp is cuda.cupy:
-            cuda.elementwise("T b", "T a", f"T z = a + b; a = {act.cuda}", "elman_fwd")(lateral, a)
+        if fused:
+            fused(lateral, a)
         else:
             a += lateral
             act.apply(xp, a)
@@ -280,9 +285,12 @@ def _unroll_backward(g: NdArray, slopes: NdArray, R: NdArray) -> None:
     xp = get_array_module(g)
     lateral = xp.zeros_like(g[0])
     R = xp.ascontiguousarray(R)
+    fused = None
+    if xp is cuda.cupy:
+        fused = cuda.elementwise("T b, S d", "T g", "g = (g + b) * d", "elman_bwd")
     for g_t, slope in zip(g[::-1], slopes[::-1], strict=True):
-        if xp is cuda.cupy:
-            cuda.elementwise("T b, S d", "T g", "g = (g + b) * d", "elman_bwd")(lateral, slope, g_t)
+        if fused:
+            fused(lateral, slope, g_t)
         else:
             g_t += lateral
             g_t *= slope
