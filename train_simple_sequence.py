@@ -29,7 +29,7 @@ from counting.figure import MOST_TOKENS, draw_counting
 from counting.scores import periods
 from extensions.counting_report import CountingEvaluator
 from extensions.dump_graph import DumpGraph
-from extensions.finite_loss import finite_loss
+from extensions.finite_loss import FiniteLoss
 from extensions.log_report import LogReport
 from extensions.plot_log import PlotLog
 from extensions.snapshot import Snapshot
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int:
     # 6. Set up the trainer and what plugs into it.
     stop = Stop(args.epoch)
     trainer = Trainer(updater, stop, args.out)
-    trainer.extend(finite_loss)
+    trainer.extend(FiniteLoss())
     two_periods = periods(args.n_vocab, 2)
     trainer.extend(
         CountingEvaluator(
