@@ -56,8 +56,10 @@ test-all-pythons:  ## run the tests on every interpreter of 3.10 to 3.13 that is
 	done; \
 	echo "Tests passed on:$${found:- none}. Not found:$${missing:- none}."
 
-test-gpu: $(VENV)/dev-$(VERSION)  ## run the tests that need a CUDA GPU, or say that there is none
-	$(VENV)/bin/python -m pytest -m gpu -rs $(ARGS)
+# Where NVIDIA's driver is, CuPy is installed for them; elsewhere it would be of no use.
+test-gpu: $(VENV)/dev-$(VERSION) $(if $(shell command -v nvidia-smi),$(VENV)/gpu-$(VERSION))
+test-gpu:  ## run the tests that need a CUDA GPU, or say that there is none
+	$(VENV)/bin/python -m pytest -m gpu $(ARGS)
 
 test-faults: $(VENV)/dev-$(VERSION)  ## kill the training at least fifty times over, and compare
 	$(VENV)/bin/python -m pytest -m faults $(ARGS)
@@ -92,6 +94,11 @@ $(VENV)/main-$(VERSION): requirements-build.txt requirements.txt | interpreter
 $(VENV)/dev-$(VERSION): $(VENV)/main-$(VERSION) requirements-dev.txt
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(PIP) --no-build-isolation -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/gpu-$(VERSION): $(VENV)/main-$(VERSION) requirements-gpu.txt
+	@echo "Installing CuPy and CUDA's libraries into $(VENV), a large download ..."
+	@$(PIP) --no-build-isolation -r requirements-gpu.txt
 	@touch $@
 
 $(VENV)/bench-$(VERSION): $(VENV)/main-$(VERSION) requirements-bench.txt

@@ -5,8 +5,10 @@ project does; nothing else here knows how old Chainer is. Each patch below mends
 is missing, says why, and does nothing where it is not needed.
 """
 
+import os
 import sys
 import types
+import warnings
 
 import numpy
 
@@ -37,5 +39,23 @@ def _restore_sctypes() -> None:
         }
 
 
+def _leave_out_cudnn():
+    """Compute without cuDNN, unless the user has set ``CHAINER_CUDNN``.
+
+    CuPy 14 has dropped it, and Chainer complains where it is missing. Nothing here gains from it.
+    """
+    os.environ.setdefault("CHAINER_CUDNN", "0")
+
+
+def _hide_missing_nccl():
+    """Silence CuPy where Chainer looks for NCCL, which few machines have, in an updater of its own.
+
+    Training on many GPUs fails with a message of its own where NCCL is missing.
+    """
+    warnings.filterwarnings("ignore", r"\s*nccl library could not be loaded", UserWarning)
+
+
 _skip_environment_check()
 _restore_sctypes()
+_leave_out_cudnn()
+_hide_missing_nccl()

@@ -140,24 +140,41 @@ def check_gpu(number: int) -> None:
     """Make sure that the CUDA device of this number can be used.
 
     Raises:
-        UsageError: if CuPy, the driver or that device is missing; the text says how to get it.
+        UsageError: if something is missing for it.
     """
+    lack = missing_for_gpu(number)
+    if lack:
+        raise UsageError(f"argument -g/--gpu: {number} {lack}, or -1 for the CPU")
+
+
+def missing_for_gpu(number: int) -> str | None:
+    """What the CUDA device of this number lacks, and how to get it: CuPy, driver, device, library.
+
+    Returns:
+        str or None: the predicate of a sentence about the device; None if it can be used.
+    """
+    install = f"{sys.executable} -m pip install -r requirements-gpu.txt"
     try:
         import cupy
     except ImportError:
-        raise UsageError(
-            f"argument -g/--gpu: {number} needs CuPy, which is not installed: "
-            "pip install -r requirements-gpu.txt, or -1 for the CPU"
-        ) from None
+        return f"needs CuPy, which is not installed: {install}"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
-        raise UsageError(
-            f"argument -g/--gpu: {number} needs a CUDA driver and device, none was found "
-            f"({error}); -1 is the CPU"
-        ) from None
-    if number >= count:
-        choice = f"choose from 0 to {count - 1}, or " if count else "choose "
-        raise UsageError(
-            f"argument -g/--gpu: there is no CUDA device {number}; {choice}-1 for the CPU"
+        return (
+            f"needs an NVIDIA GPU and its driver, and CUDA says {error}; install or update the "
+            "driver (www.nvidia.com/drivers)"
         )
+    if number >= count:
+        choice = f"choose from 0 to {count - 1}" if count else "it has none; choose another machine"
+        return f"is no CUDA device of this machine; {choice}"
+    import chainer_compat
+
+    from chainer.backends import cuda
+
+    try:
+        cuda.check_cuda_available()
+    except RuntimeError as error:
+        reason = str(error).rpartition("#installation).")[2]
+        return f"needs CUDA's libraries, which CuPy does not find ({reason}): {install}"
+    return None

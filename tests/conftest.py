@@ -9,7 +9,8 @@ import sys
 import chainer_compat
 
 import pytest
-from chainer.backends import cuda
+
+from command_line import missing_for_gpu
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -17,12 +18,22 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+NO_GPU = missing_for_gpu(0)
+
+
 def pytest_collection_modifyitems(items):
-    """Tests marked gpu say that they were skipped where there is no GPU."""
-    if not cuda.available:
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="there is no CUDA GPU, or no CuPy"))
+    """Skip the tests marked gpu where there is no GPU."""
+    for item in items:
+        if NO_GPU and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=f"device 0 {NO_GPU}"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say plainly why nothing has run on a GPU."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    n_skipped = sum("gpu" in report.keywords for report in skipped)
+    if NO_GPU and n_skipped:
+        terminalreporter.line(f"{n_skipped} tests did not run on a GPU: device 0 {NO_GPU}.")
 
 
 @pytest.fixture

@@ -156,6 +156,17 @@ assert sys.modules["chainer._environment_check"] is check and numpy.sctypes is s
     assert_quiet_success(python(code))
 
 
+@pytest.mark.parametrize(("setting", "expected"), [({}, "0"), ({"CHAINER_CUDNN": "1"}, "1")])
+def test_cudnn_is_left_out_unless_it_was_asked_for(setting, expected):
+    code = f"import os, chainer_compat; assert os.environ['CHAINER_CUDNN'] == {expected!r}"
+    assert_quiet_success(python(code, **setting))
+
+
+def test_warning_of_cupy_that_nccl_is_missing_is_not_shown():
+    warning = "\nnccl library could not be loaded.\n\nReason: ImportError"
+    assert_quiet_success(python(f"import chainer_compat, warnings; warnings.warn({warning!r})"))
+
+
 def test_each_module_can_be_imported_first_and_prints_nothing():
     """Of the project's modules, that is: Chainer stays, which takes long."""
     code = f"""

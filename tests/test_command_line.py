@@ -5,7 +5,10 @@ import subprocess
 import sys
 import types
 
+import chainer_compat
+
 import pytest
+from chainer.backends import cuda
 
 from command_line import (
     ArgumentParser,
@@ -239,6 +242,8 @@ class TestCheckGpu:
         )
         cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
         monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setattr(cuda, "available", True)
+        monkeypatch.setattr(cuda, "_cudnn_disabled_by_user", True, raising=False)
 
     @pytest.mark.parametrize("number", [0, 1])
     def test_accepts_a_device_that_is_there(self, monkeypatch, number):
@@ -256,8 +261,16 @@ class TestCheckGpu:
         self.install(monkeypatch, None)
         with pytest.raises(UsageError) as refusal:
             check_gpu(0)
-        assert "argument -g/--gpu: 0 needs a CUDA driver and device" in str(refusal.value)
+        assert "argument -g/--gpu: 0 needs an NVIDIA GPU and its driver" in str(refusal.value)
         assert "cudaErrorNoDevice" in str(refusal.value)
+
+    def test_says_that_a_library_is_missing(self, monkeypatch):
+        self.install(monkeypatch, 1)
+        monkeypatch.setattr(cuda, "available", False)
+        monkeypatch.setattr(cuda, "_resolution_error", ImportError("libcublas.so.12: no such file"))
+        with pytest.raises(UsageError) as refusal:
+            check_gpu(0)
+        assert "does not find (libcublas.so.12: no such file): " in str(refusal.value)
 
     def test_offers_no_device_where_there_is_none(self, monkeypatch):
         self.install(monkeypatch, 0)
@@ -270,7 +283,9 @@ class TestCheckGpu:
         self.install(monkeypatch, 2)
         with pytest.raises(UsageError) as refusal:
             check_gpu(number)
-        assert f"there is no CUDA device {number}; choose from 0 to 1" in str(refusal.value)
+        assert f"{number} is no CUDA device of this machine; choose from 0 to 1, or -1 for" in str(
+            refusal.value
+        )
 
 
 @pytest.mark.parametrize("script", ["train_simple_sequence", "predict_simple_sequence"])

@@ -14,7 +14,6 @@ import chainer_compat
 
 import numpy as np
 import pytest
-from chainer.backends import cuda
 from chainer.serializers import save_npz
 
 from models import RNN
@@ -226,15 +225,6 @@ def test_predict_says_that_no_model_of_the_architecture_was_trained(folder):
     check("predict_simple_sequence.py", folder, ["-a", "lstm"], 1, words)
 
 
-@pytest.mark.skipif(cuda.available, reason="there is a CUDA GPU")
 @pytest.mark.parametrize("script", ["train_simple_sequence.py", "predict_simple_sequence.py"])
 def test_says_how_to_get_a_gpu(folder, script):
-    words = ["-g/--gpu: 0 needs", "-1 "]
-    check(script, folder, ["-g", "0"], 2, words)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("script", ["train_simple_sequence.py", "predict_simple_sequence.py"])
-def test_says_which_gpus_there_are(folder, script):
-    words = ["-g/--gpu: there is no CUDA device 99; choose from 0 to"]
-    check(script, folder, ["-g", "99"], 2, words)
+    check(script, folder, ["-g", "99"], 2, ["-g/--gpu: 99 ", ", or -1 for the CPU"])

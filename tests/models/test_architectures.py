@@ -291,18 +291,6 @@ def test_moving_the_model_takes_its_state_along(arch):
     assert {id(state) for state in states(model)} <= visited
 
 
-@pytest.mark.gpu
-@each_arch
-def test_a_model_moved_to_the_gpu_goes_on_from_its_state(arch):
-    model = new_model(arch)
-    x = ids(2 * T)
-    expected = read(arch, x)[T * B :]
-    model(x[:T])
-    model.to_device("@cupy:0")
-    logits = model(model.xp.asarray(x[T:]))
-    assert_close(chainer.backends.cuda.to_cpu(logits.array), expected)
-
-
 @each_arch
 def test_a_restored_state_goes_on_as_the_saved_one(arch):
     model, other = new_model(arch), new_model(arch)

@@ -2,7 +2,6 @@
 
 import chainer_compat
 
-import chainer
 import numpy as np
 import pytest
 from chainer import Chain, Parameter, Sequential, Variable, serializers
@@ -149,17 +148,6 @@ def test_state_on_the_same_device_survives_moving():
     link(numbers(1, 2))
     link.to_device("@numpy")
     np.testing.assert_array_equal(link.h.array, [1, 2])
-
-
-@pytest.mark.gpu
-def test_state_moves_to_the_gpu_and_back():
-    link = Total()
-    link(numbers(1, 2))
-    link.to_device("@cupy:0")
-    link(link.xp.ones(2, np.float32))
-    assert isinstance(link.h.array, chainer.backends.cuda.cupy.ndarray)
-    link.to_device("@numpy")
-    np.testing.assert_array_equal(link.h.array, [2, 3])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
