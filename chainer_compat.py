@@ -39,7 +39,7 @@ def _restore_sctypes() -> None:
         }
 
 
-def _leave_out_cudnn():
+def _leave_out_cudnn() -> None:
     """Compute without cuDNN, unless the user has set ``CHAINER_CUDNN``.
 
     CuPy 14 has dropped it, and Chainer complains where it is missing. Nothing here gains from it.
@@ -47,7 +47,7 @@ def _leave_out_cudnn():
     os.environ.setdefault("CHAINER_CUDNN", "0")
 
 
-def _hide_missing_nccl():
+def _hide_missing_nccl() -> None:
     """Silence CuPy where Chainer looks for NCCL, which few machines have, in an updater of its own.
 
     Training on many GPUs fails with a message of its own where NCCL is missing.

@@ -1,51 +1,38 @@
 """An array module that is not NumPy, in CuPy's place, for machines without a GPU.
 
-Its arrays live in NumPy's memory, but behind a wall. As CuPy does, it raises TypeError when a NumPy
-array meets one of its arrays, in either order, and when NumPy is called with one; where CuPy would
-copy to the host without being asked (``float``, ``int``, ``bool`` of an array) it does so and notes
-it in :data:`transfers`, beside the copies that are asked for. It is stricter than CuPy in that new
-memory holds no zeros but NaN, that an index or a kernel that reaches beyond an array raises, that
-nothing that CuPy must wait for (``nonzero``, a mask as an index) exists, and that lists are no
-arrays. Kernels are in a file of their own, ``strict_kernels.py``.
+Its arrays live in NumPy's memory, but behind a wall: TypeError is raised when a NumPy array meets
+one of them, in either order, and when NumPy is called with one. Copies between the two sides are
+noted in :data:`transfers`. It is stricter than CuPy in that new memory holds no zeros but NaN, and
+that a mask as an index, whose size CuPy would have to wait for, is refused.
 
 Only what this project needs is here: what is missing raises AttributeError and can be added.
-:func:`install` makes Chainer take this module for CuPy.
+:func:`install` makes Chainer take this module for CuPy. Kernels are in ``strict_kernels.py``.
 """
 
 import functools
+import operator
 import sys
 import types
 
 import numpy as np
+import pytest
 from chainer.backends import cuda as chainer_cuda
 from chainer.optimizers.adam import AdamRule
 
-#: Copies between the host and this device, in order: pairs of direction and of what was copied.
-#: ``("to device", shape)``, or ``("to host", name of what copied it)``.
+#: Copies between host and device, in order: ``("to device", shape)``, ``("to host", by what)``.
 transfers = []
-SCALARS = (bool, int, float, np.generic)  # they are no arrays, and go with any
-_OPERATORS = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "truediv": np.true_divide,
-    "floordiv": np.floor_divide,
-    "mod": np.remainder,
-    "pow": np.power,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "lshift": np.left_shift,
-    "rshift": np.right_shift,
-}
-_COMPARISONS = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
+
+# What is NumPy's, but for the wall: of arrays, and of the module.
+_ATTRIBUTES = "dtype flags itemsize nbytes ndim shape size strides"
+_OPERATORS = "add sub mul truediv floordiv mod pow and or xor lshift rshift"
+_METHODS = (
+    "all any argmax astype clip copy dot fill max mean min ravel reshape sum swapaxes transpose "
+    "view __neg__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__"
+)
+_FUNCTIONS = (
+    "arange ascontiguousarray concatenate copyto dot exp expand_dims full_like log "
+    "matmul maximum multiply ones_like rollaxis sqrt squeeze stack tanh zeros zeros_like"
+)
 
 
 class Device:
@@ -72,73 +59,44 @@ class Device:
 
 
 def inside(value):
-    """What NumPy is to compute with, in place of an array of this module or of a number."""
+    """What NumPy is to compute with in place of an argument."""
     if isinstance(value, ndarray):
         return value._inside
-    if isinstance(value, SCALARS):
-        return value
-    raise TypeError(f"Unsupported type {type(value)}: it is not on the device")
+    if isinstance(value, list | tuple):
+        return type(value)(map(inside, value))
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}: it is not on the device")
+    return value
 
 
 def outside(value):
-    """An array of this module that holds a NumPy array, or a number."""
-    return ndarray(np.asarray(value))
+    """NumPy's result as it is seen from outside."""
+    return None if value is None else ndarray(np.asarray(value))
+
+
+def _on_device(function):
+    """NumPy's function for arrays of the device."""
+
+    @functools.wraps(function)
+    def call(*arguments, **options):
+        options = {name: inside(option) for name, option in options.items()}
+        with np.errstate(all="ignore"):
+            return outside(function(*map(inside, arguments), **options))
+
+    return call
 
 
 def _index(value):
-    if isinstance(value, tuple):
-        return tuple(_index(part) for part in value)
-    if value is None or value is Ellipsis or isinstance(value, slice | int | np.integer):
-        return value
-    if isinstance(value, ndarray) and value.dtype.kind in "iu":
-        if value.size and value._inside.min() < 0:
-            raise IndexError("a negative index in an array")
-        return value._inside
-    raise TypeError(f"no index on the device: {value!r}")
-
-
-class ufunc:
-    """A function that works element by element."""
-
-    def __init__(self, function):
-        self._function = function
-        self.__name__ = function.__name__
-
-    def __call__(self, *arguments, out=None):
-        """The function's value, in ``out`` if that is given."""
-        if all(isinstance(argument, SCALARS) for argument in arguments):
-            raise TypeError(f"{self.__name__} of numbers alone: use NumPy")
-        operands = [inside(argument) for argument in arguments]
-        with np.errstate(all="ignore"):
-            if out is None:
-                return outside(self._function(*operands))
-            if not isinstance(out, ndarray):
-                raise TypeError("Output arguments type must be cupy.ndarray")
-            self._function(*operands, out=out._inside)
-        return out
-
-    def at(self, array, indices, values):
-        """``array[indices] += values``, repeated indices counting as often as they are there."""
-        if self._function is not np.add:
-            raise NotImplementedError(f"{self.__name__}.at")
-        self._function.at(inside(array), _index(indices), inside(values))
-
-    def reduce(self, array, axis=0, out=None):
-        """The sum along an axis."""
-        if self._function is not np.add:
-            raise NotImplementedError(f"{self.__name__}.reduce")
-        result = array.sum(axis=axis)
-        if out is None:
-            return result
-        out[...] = result
-        return out
+    for part in value if isinstance(value, tuple) else (value,):
+        if isinstance(part, list) or getattr(part, "dtype", None) == np.bool_:
+            raise TypeError(f"no index on the device: {part!r}")
+    return inside(value)
 
 
 class ndarray:
     """Stands for ``cupy.ndarray``."""
 
-    # NumPy asks for all of these before it does anything with an object.
-    __array_priority__ = 100
+    __array_ufunc__ = None  # NumPy's operators leave it to ours, its functions raise TypeError
 
     def __init__(self, inside):
         self._inside = inside
@@ -146,25 +104,9 @@ class ndarray:
     def __array__(self, *arguments, **options):
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
-    def __array_ufunc__(self, function, method, *inputs, **options):
-        left = inputs[0]
-        if isinstance(left, np.ndarray) and left.ndim == 0 and function in _COMPARISONS.values():
-            left = left[()]  # so NumPy asks on behalf of its scalars, where it compares
-        if method == "__call__" and isinstance(left, np.generic) and not options:
-            return ufunc(function)(left, *inputs[1:])  # a NumPy scalar left of an operator
-        raise TypeError(f"numpy.{function.__name__} was called with an array of the device")
-
     def __array_function__(self, function, kinds, arguments, options):
         raise TypeError(f"numpy.{function.__name__} was called with an array of the device")
 
-    shape = property(lambda self: self._inside.shape)
-    dtype = property(lambda self: self._inside.dtype)
-    ndim = property(lambda self: self._inside.ndim)
-    size = property(lambda self: self._inside.size)
-    itemsize = property(lambda self: self._inside.itemsize)
-    nbytes = property(lambda self: self._inside.nbytes)
-    strides = property(lambda self: self._inside.strides)
-    flags = property(lambda self: self._inside.flags)
     T = property(lambda self: ndarray(self._inside.T))
     device = property(lambda self: Device())
 
@@ -172,8 +114,6 @@ class ndarray:
         return len(self._inside)
 
     def __iter__(self):
-        if self.ndim == 0:
-            raise TypeError("iteration over a 0-d array")
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index):
@@ -182,147 +122,75 @@ class ndarray:
     def __setitem__(self, index, value):
         self._inside[_index(index)] = inside(value)
 
-    def __bool__(self):
-        return bool(self._to_host("bool"))
-
-    def __int__(self):
-        return int(self._to_host("int"))
-
-    def __float__(self):
-        return float(self._to_host("float"))
-
     def __repr__(self):
         return f"<array of the device {self.shape} {self.dtype}>"
-
-    def _to_host(self, name):
-        transfers.append(("to host", name))
-        return self._inside.copy()
 
     def get(self, stream=None):
         """A copy, as a NumPy array."""
         return self._to_host("get")
 
-    def item(self):
-        """The only element, as a number of Python."""
-        return self._to_host("item").item()
-
-    def tolist(self):
-        """All elements, as lists of Python."""
-        return self._to_host("tolist").tolist()
+    def _to_host(self, name):
+        transfers.append(("to host", name))
+        return self._inside.copy()
 
     def set(self, array, stream=None):
         """Take over the elements of a NumPy array."""
-        if not isinstance(array, np.ndarray) or (array.shape, array.dtype) != (
-            self.shape,
-            self.dtype,
-        ):
-            raise TypeError("only a NumPy array of the same shape and dtype can be set")
+        if type(array) is not np.ndarray or array.dtype != self.dtype:
+            raise TypeError("only a NumPy array of the same dtype can be set")
         transfers.append(("to device", array.shape))
-        self._inside[...] = array
+        self._inside[...] = array.reshape(self.shape)
 
     def scatter_add(self, index, values):
         """``self[index] += values``, repeated indices counting as often as they are there."""
         np.add.at(self._inside, _index(index), inside(values))
 
-    def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
-        """Elements of another type; as in CuPy, no more arguments than these."""
-        with np.errstate(all="ignore"):
-            return outside(self._inside.astype(dtype, order=order, copy=copy))
-
-    def fill(self, value):
-        """Set all elements to a number."""
-        if not isinstance(value, SCALARS):
-            raise TypeError("an array is filled with a number")
-        self._inside.fill(value)
-
-    def dot(self, other, out=None):
-        """The product of matrices; as in cuBLAS, ``out`` must be contiguous."""
-        product = np.dot(inside(self), inside(other))
-        if out is None:
-            return outside(product)
-        if not out.flags.c_contiguous or out.dtype != product.dtype:
-            raise ValueError("Output array must be C-contiguous, and of the product's dtype")
-        out._inside[...] = product
-        return out
-
     def reduced_view(self):
         """The same elements with as few dimensions as possible."""
         return self.reshape(-1) if self.flags.c_contiguous else self
 
-    def clip(self, low=None, high=None):
-        """Elements, none of them below ``low`` or above ``high``."""
-        low, high = (bound if bound is None else inside(bound) for bound in (low, high))
-        return outside(np.clip(self._inside, low, high))
 
-    def reshape(self, *shape):
-        """A view where that is possible."""
-        return outside(self._inside.reshape(*shape))
-
-    def ravel(self):
-        """A view where that is possible."""
-        return outside(self._inside.ravel())
-
-    def copy(self):
-        """An array of its own."""
-        return outside(self._inside.copy())
-
-    def transpose(self, *axes):
-        """A view with the axes in this order."""
-        return outside(self._inside.transpose(*axes))
-
-    def view(self, dtype):
-        """The same memory, taken for another type."""
-        return outside(self._inside.view(dtype))
-
-    def swapaxes(self, first, second):
-        """A view with two axes exchanged."""
-        return outside(self._inside.swapaxes(first, second))
+def _add_to_ndarray():
+    for name in _ATTRIBUTES.split():
+        setattr(ndarray, name, property(operator.attrgetter(f"_inside.{name}")))
+    for name in _METHODS.split():
+        setattr(ndarray, name, _on_device(getattr(np.ndarray, name)))
+    for name in _OPERATORS.split():
+        _add_operator(name)
+    for kind in (bool, int, float):
+        _add_conversion(kind)
+    ndarray.__hash__ = None
 
 
-def _method(name):
-    """A reduction with the arguments that CuPy's has too."""
+def _add_operator(name):
+    function = _on_device(getattr(operator, f"__{name}__"))
+    in_place = _on_device(getattr(operator, f"__i{name}__"))
 
-    def method(self, axis=None, **options):
-        unknown = set(options) - {"dtype", "keepdims"}
-        if unknown:
-            raise TypeError(f"{name}() got {unknown}")
-        return outside(getattr(self._inside, name)(axis=axis, **options))
+    def assign(self, other):
+        in_place(self, other)
+        return self
 
-    return method
-
-
-for _name in ("all", "any", "argmax", "max", "mean", "min", "sum"):
-    setattr(ndarray, _name, _method(_name))
+    setattr(ndarray, f"__{name}__", function)
+    setattr(ndarray, f"__r{name}__", lambda self, other: function(other, self))
+    setattr(ndarray, f"__i{name}__", assign)
 
 
-def _operator(function, reflected=False, in_place=False):
-    def operator(self, other):
-        if other is None:
-            raise TypeError(f"{function.__name__} of an array and None")
-        if in_place:
-            return function(self, other, out=self)
-        return function(other, self) if reflected else function(self, other)
-
-    return operator
+def _add_conversion(kind):
+    name = kind.__name__
+    setattr(ndarray, f"__{name}__", lambda self: kind(self._to_host(name)))
 
 
-for _name, _function in _OPERATORS.items():
-    setattr(ndarray, f"__{_name}__", _operator(ufunc(_function)))
-    setattr(ndarray, f"__r{_name}__", _operator(ufunc(_function), reflected=True))
-    setattr(ndarray, f"__i{_name}__", _operator(ufunc(_function), in_place=True))
-for _name, _function in _COMPARISONS.items():
-    setattr(ndarray, f"__{_name}__", _operator(ufunc(_function)))
-ndarray.__neg__ = lambda self: ufunc(np.negative)(self)
-ndarray.__hash__ = None
+_add_to_ndarray()
+
+for _name in _FUNCTIONS.split():
+    globals()[_name] = _on_device(getattr(np, _name))
+add = _on_device(np.add)
+add.at = _on_device(np.add.at)
+add.reduce = _on_device(np.add.reduce)
 
 
-add = ufunc(np.add)
-exp = ufunc(np.exp)
-log = ufunc(np.log)
-maximum = ufunc(np.maximum)
-multiply = ufunc(np.multiply)
-sqrt = ufunc(np.sqrt)
-tanh = ufunc(np.tanh)
+def split(array, places, axis=0):
+    """An array cut into views; the places are numbers of the host."""
+    return [outside(part) for part in np.split(inside(array), places, axis)]
 
 
 def get_array_module(*arguments):
@@ -351,94 +219,11 @@ def empty(shape, dtype=np.float64):
     return outside(np.full(shape, np.nan if dtype.kind == "f" else 85, dtype))
 
 
-def zeros(shape, dtype=np.float64):
-    """Zeros."""
-    return outside(np.zeros(shape, dtype))
-
-
-def arange(*bounds, dtype=None):
-    """Consecutive numbers."""
-    return outside(np.arange(*bounds, dtype=dtype))
-
-
 def empty_like(array):
     """New memory for an array of this shape and dtype, its axes in the same order in memory."""
     new = np.empty_like(inside(array))
     new[...] = empty((), array.dtype)._inside
     return ndarray(new)
-
-
-def zeros_like(array):
-    """Zeros in this shape and dtype."""
-    return zeros(inside(array).shape, array.dtype)
-
-
-def ones_like(array):
-    """Ones in this shape and dtype."""
-    return full_like(array, 1)
-
-
-def full_like(array, value):
-    """One number throughout, in this shape and dtype."""
-    if not isinstance(value, SCALARS):
-        raise TypeError("an array is filled with a number")
-    return outside(np.full(inside(array).shape, value, array.dtype))
-
-
-def ascontiguousarray(array):
-    """The array, copied if it is not contiguous."""
-    return outside(np.ascontiguousarray(inside(array)))
-
-
-def copyto(target, source):
-    """Copy within the device."""
-    np.copyto(inside(target), inside(source))
-
-
-def dot(a, b, out=None):
-    """The product of matrices."""
-    return a.dot(b, out)
-
-
-def matmul(a, b, out=None):
-    """Products of many matrices."""
-    product = outside(np.matmul(inside(a), inside(b)))
-    if out is None:
-        return product
-    if out.shape != product.shape:
-        raise ValueError("Output array has an invalid size")
-    out[...] = product
-    return out
-
-
-def concatenate(arrays, axis=0):
-    """Arrays joined along an axis."""
-    return outside(np.concatenate([inside(array) for array in arrays], axis))
-
-
-def stack(arrays, axis=0):
-    """Arrays joined along a new axis."""
-    return outside(np.stack([inside(array) for array in arrays], axis))
-
-
-def split(array, places, axis=0):
-    """An array cut into views."""
-    return [outside(part) for part in np.split(inside(array), places, axis)]
-
-
-def squeeze(array, axis=None):
-    """A view without an axis of length 1."""
-    return outside(np.squeeze(inside(array), axis))
-
-
-def expand_dims(array, axis):
-    """A view with one more axis."""
-    return outside(np.expand_dims(inside(array), axis))
-
-
-def rollaxis(array, axis, start=0):
-    """A view with an axis elsewhere."""
-    return outside(np.rollaxis(inside(array), axis, start))
 
 
 cuda = types.SimpleNamespace(
@@ -447,7 +232,7 @@ cuda = types.SimpleNamespace(
 )
 
 
-def install(monkeypatch):
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make Chainer, until the end of the test, take this module for CuPy."""
     from strict_kernels import ElementwiseKernel, ReductionKernel  # which import this module
 
