@@ -1,9 +1,10 @@
-"""What the commands share: options that are checked, and errors that are one line."""
+"""What the commands share: options that are checked, a progress bar, errors that are one line."""
 
 import argparse
 import errno
 import math
 import os
+import shutil
 import sys
 import traceback
 import warnings
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from safe_files import check_writable, remove_temporary_files
+
+ERASE = "\033[J"  # from the cursor on, on a terminal
 
 
 class CommandError(Exception):
@@ -69,6 +72,21 @@ def positive_number(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def progress_bar(share: float, text: str) -> str:
+    """A bar and what it means, in one line of the terminal however narrow that is.
+
+    The cursor is left at its beginning, so that whatever is printed next takes its place.
+
+    Args:
+        share (float): of the work that is done, from 0 to 1.
+        text (str): stands behind the bar, and is cut where there is no room.
+    """
+    columns = shutil.get_terminal_size().columns - 1  # behind the last one the line would wrap
+    width = min(20, columns - len(text) - 3)
+    bar = f"[{'#' * min(int(width * share), width):.<{width}}] " if width >= 5 else ""
+    return f"{ERASE}{(bar + text)[:columns]}\r"
 
 
 def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None = None) -> int:

@@ -24,10 +24,12 @@ from concurrent.futures.process import BrokenProcessPool
 import chainer_compat
 
 from command_line import (
+    ERASE,
     ArgumentParser,
     CommandError,
     UsageError,
     prepare_folder,
+    progress_bar,
     run_command,
     whole_number,
 )
@@ -83,7 +85,12 @@ def main(argv: list[str]) -> int:
         done = sum(cell in outcomes for cell in cells)
         show(outcome, done, len(cells), len(todo), time.monotonic() - started)
 
-    train_all(todo, args.processes, finished)
+    show_bar(len(cells) - len(todo), len(cells))
+    try:
+        train_all(todo, args.processes, finished)
+    finally:
+        if sys.stdout.isatty():
+            print(ERASE, end="", flush=True)
     path = os.path.join(args.out, "count_limits.png")
     save_figure(draw_limits([outcomes[cell] for cell in cells]), path)
     print(f"Written to {args.out}: count_limits.csv, count_limits.png")
@@ -156,13 +163,18 @@ def show(outcome: Outcome, done: int, total: int, n_todo: int, seconds: float) -
     cell = outcome.cell
     took = f"{outcome.updates:,} updates" if outcome.updates else "failed"
     if outcome.updates is None and outcome.updates_primed:
-        took += f", but after reading a period {outcome.updates_primed:,} updates"
-    erase = "\r\033[K" if sys.stdout.isatty() else ""
+        took += f", but after reading two periods {outcome.updates_primed:,} updates"
+    erase = ERASE if sys.stdout.isatty() else ""
     print(f"{erase}{cell.arch:5} vocabulary {cell.n_vocab:3} seed {cell.seed}: {took}", flush=True)
-    if sys.stdout.isatty() and done < total:
-        left = datetime.timedelta(seconds=round(seconds * (total - done) / (n_todo - total + done)))
-        bar = "#" * (20 * done // total)
-        print(f"[{bar:.<20}] {done} of {total} trainings, {left} left", end="", flush=True)
+    left = datetime.timedelta(seconds=round(seconds * (total - done) / (n_todo - total + done)))
+    show_bar(done, total, f", {left} left")
+
+
+def show_bar(done: int, total: int, more: str = "") -> None:
+    """On a terminal, how many trainings are finished."""
+    if sys.stdout.isatty():
+        text = f"{done} of {total} trainings{more}"
+        print(progress_bar(done / total, text), end="", flush=True)
 
 
 def _cores() -> int:

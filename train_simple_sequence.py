@@ -114,8 +114,8 @@ def main(argv: list[str]) -> int:
     trainer.extend(PlotLog(accuracy, "accuracy (share of right tokens)", "accuracy.png"))
     n_free = len(two_periods) - 1
     counting = {
-        "boundary_accuracy": "boundary accuracy (ends of runs)",
-        "free_run": f"free run (1 is two periods, {n_free} tokens)",
+        "boundary_accuracy": "boundary accuracy",
+        "free_run": f"free run (of {n_free:,} tokens)",
     }
     scales = {"free_run": 1 / n_free}
     trainer.extend(PlotLog(counting, "share of right tokens", "counting.png", scales))

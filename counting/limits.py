@@ -44,7 +44,7 @@ class Outcome(NamedTuple):
         cell (Cell): the training.
         updates (int or None): updates after which the free run was perfect over two periods, None
             if the budget was spent before.
-        updates_primed (int or None): the same, had the network been given one period to read
+        updates_primed (int or None): the same, had the network been given two periods to read
             before it ran free; at most ``updates``.
         longest_free_run (int): tokens, the most of all checks, at most two periods.
         seconds (float): of one core's time that it took.
@@ -76,7 +76,7 @@ def train_cell(cell: Cell) -> Outcome:
     optimizer = optimizers.Adam(alpha=_LEARNING_RATE).setup(model)
     train = ParallelSequentialIterator(get_simple_sequence(cell.n_vocab), _BATCH)
     updater = BPTTUpdater(train, optimizer, cell.bproplen)
-    one, two = periods(cell.n_vocab, 1), periods(cell.n_vocab, 2)
+    two = periods(cell.n_vocab, 2)
     updates = updates_primed = None
     longest = 0
     while updates is None and updater.iteration < cell.budget:
@@ -85,20 +85,20 @@ def train_cell(cell: Cell) -> Outcome:
         longest = max(longest, free_run(checked, two))
         if longest == len(two) - 1:
             updates = updater.iteration
-        if updates_primed is None and (updates or counts_when_primed(checked, one, two)):
+        if updates_primed is None and (updates or counts_when_primed(checked, two)):
             updates_primed = updater.iteration
     seconds = round(time.process_time() - started, 2)
     return Outcome(cell, updates, updates_primed, longest, seconds)
 
 
-def counts_when_primed(model: Model, one: NDArray[np.int32], two: NDArray[np.int32]) -> bool:
-    """Whether the model, once it has read period ``one``, runs free over ``two`` with no mistake.
+def counts_when_primed(model: Model, two: NDArray[np.int32]) -> bool:
+    """Whether the model, once it has read two periods, runs free over two more with no mistake.
 
     A recurrent state is all zeros but once in a training, at its very start. Where a network fails
-    in a free run only because it does not know that state, this tells.
+    in a free run only because it has to be led into step before it counts, this tells.
     """
     model.reset_state()
-    mistakes(model, one)
+    mistakes(model, two)
     return first_mistake(model, two) == len(two) - 1
 
 

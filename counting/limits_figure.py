@@ -23,8 +23,8 @@ def draw_limits(outcomes: Sequence[Outcome]) -> "Figure":
     """Draw the outcomes of cells that differ in architecture, vocabulary and seed only.
 
     Above, bars: the share of the seeds whose free run became perfect, and in outline that of those
-    which did so after they had read one period. Below, for each of these seeds a mark at the
-    updates it took, hollow where a period had to be read before, and a line at their median.
+    which did so after they had read two periods. Below, for each of these seeds a mark at the
+    updates it took, hollow where two periods had to be read before, and a line at their median.
 
     Args:
         outcomes (list of counting.limits.Outcome): not empty.
@@ -112,7 +112,7 @@ def _draw_cells(
         updates.plot([place + each for each in offsets], values, markerfacecolor=fill, **marks)
     if taken or only_primed:
         middle = median(taken or only_primed)
-        updates.plot([place - width / 2, place + width / 2], [middle, middle], color="black")
+        updates.plot([place - 0.4 * width, place + 0.4 * width], [middle, middle], color="black")
 
 
 def _style(arch: str) -> Style:
@@ -140,7 +140,7 @@ def _add_legend(figure: "Figure", archs: Sequence[str]) -> None:
     handles.append(handle("0.3", "o", "white", **outline))
     figure.legend(
         handles,
-        [*archs, "only after reading one period"],
+        [*archs, "only after reading two periods"],
         handler_map={tuple: HandlerTuple(ndivide=None, pad=0.6)},
         handlelength=3,
         loc="outside lower center",

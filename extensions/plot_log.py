@@ -103,7 +103,7 @@ class PlotLog(Extension):
                 axes.plot(*zip(*points, strict=True), label=label, markersize=4, **style)
         axes.set_xlabel("epoch (sweeps over the training data)")
         axes.set_ylabel(self.label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))  # each tick takes its time
         axes.grid(alpha=0.3)
         # Above the curves, where it hides none of them.
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)

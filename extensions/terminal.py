@@ -9,6 +9,8 @@ import chainer_compat
 
 from chainer.training import Extension, Trainer, extensions
 
+from command_line import ERASE, progress_bar
+
 _SECONDS_BETWEEN = 0.1
 
 
@@ -16,7 +18,7 @@ class _WithoutControlCharacters:
     """Standard output for a file or a pipe: Chainer's erasing of the bar is not for them."""
 
     def write(self, text: str) -> int:
-        return sys.stdout.write(text.replace("\033[J", ""))
+        return sys.stdout.write(text.replace(ERASE, ""))
 
     def flush(self) -> None:
         sys.stdout.flush()
@@ -61,14 +63,14 @@ class ProgressBar(Extension):
         epochs_per_second = (epoch - started_epoch) / (now - started_at)
         tokens = epochs_per_second * len(trainer.updater.get_iterator("main").dataset)
         left = datetime.timedelta(seconds=round(max(n_epochs - epoch, 0) / epochs_per_second))
-        filled = min(int(20 * epoch / n_epochs), 20)
-        sys.stdout.write(
-            f"\033[J[{'#' * filled}{'.' * (20 - filled)}] epoch {epoch:.2f} of {n_epochs}, "
-            f"iteration {trainer.updater.iteration}, {tokens:,.0f} tokens/s, {left} left\r"
+        text = (
+            f"epoch {epoch:.2f}/{n_epochs}, iteration {trainer.updater.iteration}, "
+            f"{tokens:,.0f} tokens/s, {left} left"
         )
+        sys.stdout.write(progress_bar(epoch / n_epochs, text))
         sys.stdout.flush()
 
     def finalize(self) -> None:
         """Take the bar away."""
-        sys.stdout.write("\033[J")
+        sys.stdout.write(ERASE)
         sys.stdout.flush()

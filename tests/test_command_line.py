@@ -17,6 +17,7 @@ from command_line import (
     check_gpu,
     positive_number,
     prepare_folder,
+    progress_bar,
     run_command,
     whole_number,
 )
@@ -293,3 +294,24 @@ def test_importing_a_command_changes_no_signal_handler(script):
     handler = signal.getsignal(signal.SIGINT)
     __import__(script)
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+class TestProgressBar:
+    TEXT = "epoch 3.96/12, iteration 89, 5,072 tokens/s, 0:00:07 left"  # 57 characters
+
+    @pytest.mark.parametrize(
+        ("columns", "line"),
+        [
+            (120, f"[{'#' * 5}{'.' * 15}] {TEXT}"),
+            (80, f"[{'#' * 4}{'.' * 15}] {TEXT}"),
+            (60, TEXT),
+            (40, TEXT[:39]),
+        ],
+    )
+    def test_fits_the_terminal(self, monkeypatch, columns, line):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert progress_bar(0.25, self.TEXT) == f"\033[J{line}\r"
+
+    def test_is_full_beyond_the_end(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "30")
+        assert progress_bar(1.1, "done") == f"\033[J[{'#' * 20}] done\r"

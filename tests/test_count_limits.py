@@ -122,10 +122,11 @@ class TestBar:
 
     def test_tells_how_far_and_how_long(self, monkeypatch, capsys):
         monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        monkeypatch.setenv("COLUMNS", "80")
         count_limits.show(self.outcome, done=6, total=10, n_todo=8, seconds=60)
         line, bar = capsys.readouterr().out.split("\n")
-        assert line.endswith("seed 3: failed, but after reading a period 40 updates")
-        assert bar == "[############........] 6 of 10 trainings, 0:01:00 left"
+        assert line.endswith("seed 3: failed, but after reading two periods 40 updates")
+        assert bar == "\033[J[############........] 6 of 10 trainings, 0:01:00 left\r"
 
 
 @pytest.mark.parametrize(

@@ -513,7 +513,7 @@ class TestOnATerminal:
     def test_shows_a_progress_bar(self, tmp_path):
         text = self.train(tmp_path, *SMALL, "-e", "1")
         assert re.search(
-            r"\[#*\.*\] epoch \d+\.\d\d of 1, iteration \d+, [\d,]+ tokens/s, \d:\d\d:\d\d left\r",
+            r"\[#*\.*\] epoch \d+\.\d\d/1, iteration \d+, [\d,]+ tokens/s, \d:\d\d:\d\d left\r",
             text,
         )
 

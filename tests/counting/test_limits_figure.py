@@ -108,7 +108,7 @@ def test_axes_are_labelled_with_units(figure):
 def test_legend_names_the_architectures_there_are(figure):
     (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
-    assert labels == ["rnn", "lstm", "only after reading one period"]
+    assert labels == ["rnn", "lstm", "only after reading two periods"]
 
 
 def test_fits_a_readme(figure):
