@@ -643,6 +643,28 @@ class TestResume:
         assert_same(params(resumed), params(model))
 
 
+class TestTypeCheck:
+    """What ``chainer.config.type_check`` is while the model reads each of three windows."""
+
+    def seen(self):
+        checked = []
+
+        class Watching(Biases):
+            def forward(self, x):
+                checked.append(chainer.config.type_check)
+                return super().forward(x)
+
+        run(bptt_updater(L.Classifier(Watching())), 3)
+        return checked
+
+    def test_is_made_in_the_first_window_alone(self):
+        assert self.seen() == [True, False, False]
+
+    def test_is_not_made_where_the_user_does_without(self):
+        with chainer.using_config("type_check", False):
+            assert self.seen() == [False, False, False]
+
+
 @pytest.mark.parametrize("keep_graph, n_updates", [(False, 2000), (True, 500)])
 def test_memory_stays_flat(keep_graph, n_updates):
     """A state that is not freed has 60 bytes of numbers alone, a graph has kilobytes."""

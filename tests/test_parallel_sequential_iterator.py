@@ -368,6 +368,7 @@ class TestDatasets:
             np.array([0, 2**63], np.uint64),
             np.array([0, 2**32], np.int64),  # 0, if the upper half were dropped
             np.array([0, -(2**31) - 1], np.int64),
+            np.array([0, 2**31, 2**40], np.int64),  # the first of them
             [0, 2**31],
         ],
         ids=repr,
@@ -375,7 +376,7 @@ class TestDatasets:
     def test_token_that_does_not_fit_into_int32_is_named(self, tokens):
         iterator = ParallelSequentialIterator(tokens, 1)
         with pytest.raises(ValueError, match=f"int32.* {tokens[1]}\\b"):
-            iterator.next_window(1)
+            iterator.next_window(len(tokens))
 
     @pytest.mark.parametrize("token", [2**31 - 1, -(2**31)])
     def test_token_that_just_fits_into_int32(self, token):
