@@ -1,12 +1,17 @@
 """Every wrong input, typed or found on the disk: one line that says what and what instead.
 
-Each case is given to the real command. Exit code 2 is for what was typed, 1 for what happened;
-a traceback is for no one, and nothing is written.
+Each case is given to the real command, run in this process where a process of its own would only
+import everything once again. Exit code 2 is for what was typed, 1 for what happened; a traceback is
+for no one, and nothing is written.
 """
 
+import contextlib
+import io
 import os
 import pathlib
 import pickle
+import runpy
+import signal
 import subprocess
 import sys
 
@@ -35,6 +40,24 @@ def run(script, folder, arguments):
         timeout=60,
         check=False,
     )
+
+
+def run_here(script, folder, arguments):
+    """Exit code of the script, and what it wrote to stderr."""
+    err = io.StringIO()
+    before = os.getcwd(), sys.argv, signal.getsignal(signal.SIGINT)
+    os.chdir(folder)
+    sys.argv = [script, *arguments]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+    except SystemExit as exit:
+        return exit.code, err.getvalue()
+    finally:
+        folder_before, sys.argv, handler = before
+        os.chdir(folder_before)
+        signal.signal(signal.SIGINT, handler)
+    raise AssertionError("a command ends with sys.exit")
 
 
 class WouldWriteAFile:
@@ -77,10 +100,10 @@ def folder(tmp_path_factory):
 
 def check(script, folder, arguments, exit_code, words):
     before = {str(path): path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
-    result = run(script, folder, arguments)
+    code, err = run_here(script, folder, arguments)
     after = {str(path): path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
-    assert result.returncode == exit_code, result.stderr
-    (line,) = result.stderr.splitlines()
+    assert code == exit_code, err
+    (line,) = err.splitlines()
     assert line.startswith(f"{script}: error: ")
     for word in words:
         assert word in line
