@@ -5,10 +5,9 @@ python compare_architectures.py rnn lstm --epoch 40 --seed 1 --out comparison
 """
 
 if __name__ == "__main__":
-    import signal
+    import quiet_end
 
-    # Until the training can save itself, Ctrl-C ends the program, without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    quiet_end.end_on_signals()  # until the training can save itself
 
 import argparse
 import json

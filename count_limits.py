@@ -8,6 +8,11 @@ two whole periods of the sequence without a mistake. Every outcome is added to c
 soon as it is there, and a sweep that is started again goes on after those it finds.
 """
 
+if __name__ == "__main__":
+    import quiet_end
+
+    quiet_end.end_on_signals()
+
 import argparse
 import datetime
 import multiprocessing
@@ -121,6 +126,7 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
     """
     # Each process has a core to itself. NumPy reads this when it is imported, in a new process.
     os.environ.update(dict.fromkeys(_THREADS, "1"))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # to end the processes, too
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent) as pool:
         try:

@@ -5,6 +5,11 @@ python predict_simple_sequence.py -a rnn2 -p 5 -l 45
 python predict_simple_sequence.py -a lstm --plot counting.png --layer 2
 """
 
+if __name__ == "__main__":
+    import quiet_end
+
+    quiet_end.end_on_signals()
+
 import argparse
 import os
 import sys

@@ -6,10 +6,9 @@ python train_simple_sequence.py -a rnn2 -e 20 -r result/snapshot_iter_225
 """
 
 if __name__ == "__main__":
-    import signal
+    import quiet_end
 
-    # Until the training can save itself, Ctrl-C ends the program, without a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    quiet_end.end_on_signals()  # until the training can save itself
 
 import os
 import sys
