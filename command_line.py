@@ -1,7 +1,9 @@
 """What the commands share: options that are checked, a progress bar, errors that are one line."""
 
 import argparse
+import contextlib
 import errno
+import io
 import math
 import os
 import shutil
@@ -43,7 +45,14 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line on stderr and exit with code 2."""
-        self.exit(UsageError.exit_code, f"{self.prog}: error: {message} (see --help)\n")
+        message = one_line(f"{self.prog}: error: {message} (see --help)")
+        self.exit(UsageError.exit_code, f"{message}\n")
+
+
+def one_line(text: str) -> str:
+    """The text with each run of white space as one space, and no control characters."""
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def whole_number(at_least: int, at_most: int = 2**31 - 1) -> Callable[[str], int]:
@@ -99,10 +108,13 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None 
         int: the exit code.
     """
     argv = sys.argv[1:] if argv is None else argv
-    debug = "--debug" in argv
+    # As argparse does, understand --deb.
+    debug = any(len(word) > 3 and "--debug".startswith(word) for word in argv)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started the command
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as we run
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files can be any bytes
     try:
         with warnings.catch_warnings():
             if not debug:
@@ -115,7 +127,8 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None 
         if debug:
             traceback.print_exc()
     program = os.path.basename(sys.argv[0])
-    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # where even this cannot be written, the code has to do
+        print(one_line(f"{program}: error: {message}"), file=sys.stderr, flush=True)
     return code
 
 
@@ -149,7 +162,7 @@ def prepare_folder(path: str) -> None:
         remove_temporary_files(path)
     except OSError as error:
         raise UsageError(
-            f"argument -o/--out: {path} cannot be written ({error.strerror}); "
+            f"argument -o/--out: {path or repr(path)} cannot be written ({error.strerror}); "
             "expected a folder, or a path where one can be made"
         ) from error
 

@@ -19,6 +19,12 @@ from typing import IO, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
+_KINDS = "biufSU"  # of arrays that are read: numbers and text
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
 _SEAL = b"sha256:"
 _DIGEST_LENGTH = 64  # hexadecimal digits
@@ -43,6 +49,7 @@ def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w+b") as file:
+            _lock(file)
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -78,8 +85,21 @@ def remove_temporary_files(folder: str) -> None:
     """Remove what a run that was killed while writing has left in ``folder``."""
     for name in os.listdir(folder):
         if _TEMPORARY.fullmatch(name):
-            with contextlib.suppress(OSError):
-                os.remove(os.path.join(folder, name))
+            path = os.path.join(folder, name)
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                if _lock(file):
+                    os.remove(path)
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Whether no other process writes the file; until it is closed, others are told so of us."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (OSError, AttributeError):
+        pass  # a file system or an operating system without such locks
+    return True
 
 
 def write_arrays(path: str, arrays: Mapping[str, ArrayLike]) -> None:
@@ -204,6 +224,8 @@ def _read_array(file: IO[bytes], size: int, name: str) -> NDArray:
     shape, fortran_order, dtype = read_npy_header(file)
     if dtype.hasobject:
         raise BadFile(f"holds objects ({name}), which are never loaded")
+    if dtype.kind not in _KINDS:
+        raise BadFile(f"holds something other than numbers and text ({name})")
     count = math.prod(shape)
     n_bytes = count * dtype.itemsize
     if min(shape, default=0) < 0 or n_bytes != size - file.tell():

@@ -1,6 +1,7 @@
 """Stops a training as soon as its loss is NaN or infinite."""
 
 import math
+from typing import SupportsFloat
 
 import chainer_compat
 
@@ -34,22 +35,32 @@ class FiniteLoss(Extension):
         """Note the loss of the last update, and look at all that were noted, if it is time to.
 
         Raises:
-            CommandError: if one is not finite.
+            CommandError: if one is not finite, or that of the validation.
         """
         loss = trainer.observation["main/loss"].array
         self._unseen.append(loss)
         is_here = isinstance(loss, np.ndarray)
         if is_here or len(self._unseen) == self.most_unseen or trainer.updater.is_new_epoch:
             self._look(trainer)
+        self._check(trainer, "validation loss", trainer.observation.get("validation/main/loss", 0))
 
     def _look(self, trainer: Trainer) -> None:
+        snapshot = trainer.get_extension("snapshot")
         iteration = trainer.updater.iteration - len(self._unseen)
         for loss in self._unseen:
-            iteration += 1
             if not math.isfinite(loss):
-                advice = trainer.get_extension("snapshot").advice()
-                raise CommandError(
-                    f"the loss is {float(loss)} at iteration {iteration}; {advice}; "
-                    "a smaller --lr or --gradclip may help"
-                )
+                snapshot.withdraw(iteration)  # the loss is of the parameters before the update
+            iteration += 1
+            self._check(trainer, "loss", loss, iteration)
         self._unseen.clear()
+        snapshot.confirm()
+
+    def _check(
+        self, trainer: Trainer, name: str, loss: SupportsFloat, iteration: int | None = None
+    ) -> None:
+        if not math.isfinite(loss):
+            raise CommandError(
+                f"the {name} is {float(loss)} at iteration {iteration or trainer.updater.iteration}"
+                f"; {trainer.get_extension('snapshot').advice()}; "
+                "a smaller --lr or --gradclip may help"
+            )

@@ -5,6 +5,7 @@ import os
 
 import chainer_compat
 
+from chainer import AbstractSerializer
 from chainer.training import Trainer, extensions
 
 from safe_files import write_file
@@ -23,6 +24,16 @@ class LogReport(extensions.LogReport):
         if self.log:
             self._write(trainer)
 
+    def serialize(self, serializer: AbstractSerializer) -> None:
+        """Save or restore the log.
+
+        Raises:
+            ValueError: if what is restored is no log.
+        """
+        super().serialize(serializer)
+        if not isinstance(self.log, list) or not all(map(_is_entry, self.log)):
+            raise ValueError("its log is none")
+
     def __call__(self, trainer: Trainer) -> None:
         """Accumulate the observation; at the end of an epoch, add its means to the log."""
         n_entries = len(self.log)
@@ -33,3 +44,11 @@ class LogReport(extensions.LogReport):
     def _write(self, trainer: Trainer) -> None:
         text = json.dumps(self.log, indent=4)
         write_file(os.path.join(trainer.out, "log"), lambda file: file.write(text.encode()))
+
+
+def _is_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and {"epoch", "iteration", "elapsed_time"} <= entry.keys()
+        and all(isinstance(value, int | float) for value in entry.values())
+    )

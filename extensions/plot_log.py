@@ -11,6 +11,7 @@ import chainer_compat
 
 from chainer.training import Extension, Trainer
 
+from command_line import one_line
 from drawing import DPI, STYLES, WIDTH, save_figure
 
 if TYPE_CHECKING:
@@ -77,13 +78,15 @@ class PlotLog(Extension):
         log = trainer.get_extension("LogReport").log
         if len(log) == self._drawn:
             return
+        path = os.path.join(trainer.out, self.file_name)
         try:
             figure = self._figure(log)
-            save_figure(figure, os.path.join(trainer.out, self.file_name))
-        except OSError as error:
+            save_figure(figure, path)
+        except Exception as error:
             # A picture can be drawn again from the log; no training is worth losing for it.
             if not self._failed:
-                print(f"warning: {error.filename}: {error.strerror}", file=sys.stderr)
+                reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+                print(one_line(f"warning: {path} cannot be drawn: {reason}"), file=sys.stderr)
         self._drawn = len(log)
         self._drawn_at = time.monotonic()
 

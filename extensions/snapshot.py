@@ -1,9 +1,7 @@
 """Snapshots that hold all a training depends on, and going on from one."""
 
 import contextlib
-import json
 import os
-import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -12,19 +10,19 @@ from typing import Any
 
 import chainer_compat
 
-import numpy as np
-from chainer.serializers import DictionarySerializer, NpzDeserializer
 from chainer.training import Extension, Trainer
-from numpy.typing import NDArray
 
-from command_line import CommandError, UsageError
-from safe_files import BadFile, read_arrays, write_arrays
-
-_FORMAT = 1
-_NAME = re.compile(r"snapshot_iter_(\d+)")
-_MODEL = "updater/model:main"
-
-Option = str | int | float | None
+from command_line import CommandError, UsageError, one_line
+from extensions.snapshot_file import (
+    age,
+    arrays_of,
+    load_snapshot,
+    not_finite,
+    read_about,
+    save_snapshot,
+    survey,
+)
+from safe_files import BadFile
 
 
 class Snapshot(Extension):
@@ -44,26 +42,32 @@ class Snapshot(Extension):
     default_name = "snapshot"
 
     def __init__(
-        self,
-        fixed: Mapping[str, Option],
-        changeable: Mapping[str, Option],
-        keep: int | None = None,
+        self, fixed: Mapping[str, Any], changeable: Mapping[str, Any], keep: int | None = None
     ) -> None:
         self.about: dict[str, Any] = {
-            "format": _FORMAT,
             "run": secrets.token_hex(8),
-            "started": time.time(),
+            "order": None,
             "fixed": fixed,
             "changeable": changeable,
         }
         self.keep = keep
         self.last: str | None = None  # path of the last good snapshot
+        self._iteration = 0  # that it is of
+        self._resumed: tuple[int, str | None] = 0, None  # iteration and path
+        self._own: list[tuple[int, str]] = []  # this run's up to now, oldest first
         self._trainer: Trainer | None = None
         self._failed = False
 
     def initialize(self, trainer: Trainer) -> None:
-        """Remember the trainer for the end."""
+        """Find the run's place among those of the folder."""
         self._trainer = trainer
+        found = survey(trainer.out)
+        if self.about["order"] is None:
+            latest = max((about["order"] for about, _ in found), default=0)
+            self.about["order"] = max(time.time_ns(), latest + 1)
+        run = self.about["run"]
+        own = [(about["iteration"], path) for about, path in found if about["run"] == run]
+        self._own = sorted(pair for pair in own if pair[0] <= self._iteration)
 
     def __call__(self, trainer: Trainer) -> None:
         """Save the trainer unless this iteration is saved already.
@@ -73,27 +77,40 @@ class Snapshot(Extension):
             OSError: if the file cannot be written.
         """
         iteration = trainer.updater.iteration
-        path = os.path.join(trainer.out, f"snapshot_iter_{iteration}")
-        if iteration == 0 or path == self.last:
+        if iteration == self._iteration:
             return
-        serializer = DictionarySerializer()
-        serializer.save(trainer)
-        arrays = serializer.target
-        bad = _not_finite(arrays)
+        arrays = arrays_of(trainer)
+        bad = not_finite(arrays)
         if bad:
-            raise CommandError(
-                f"parameter {bad} is not finite after iteration {iteration}; {self.advice()}"
-            )
-        about = json.dumps({**self.about, "arrays": _manifest(arrays)})
-        write_arrays(path, {"snapshot": about, **arrays})
-        self.last = path
-        if self.keep:
-            self._remove_old(trainer.out)
+            raise CommandError(f"{bad} is not finite after iteration {iteration}; {self.advice()}")
+        path = os.path.join(trainer.out, f"snapshot_iter_{iteration}")
+        save_snapshot(path, {**self.about, "iteration": iteration}, arrays)
+        self.last, self._iteration = path, iteration
+        self._own.append((iteration, path))
+
+    def confirm(self) -> None:
+        """Take note that what was saved last gives a finite loss: older ones can go."""
+        while self.keep and len(self._own) > self.keep:
+            _, path = self._own.pop(0)
+            with contextlib.suppress(BadFile, FileNotFoundError):
+                if read_about(path)["run"] == self.about["run"]:  # and not overwritten by another
+                    os.remove(path)
+
+    def withdraw(self, iteration: int) -> None:
+        """Take back what was saved of this iteration and later: it gives a bad loss."""
+        while self._own and self._own[-1][0] >= iteration:
+            number, path = self._own.pop()
+            if number > self._resumed[0]:
+                with contextlib.suppress(OSError):
+                    os.remove(path)
+        if self._iteration >= iteration:
+            before = [self._resumed, *self._own]
+            self.last = next((path for number, path in before[::-1] if number < iteration), None)
 
     def advice(self) -> str:
         """What can be said to a user whose training has failed."""
         if self.last is None:
-            return "no snapshot was saved before"
+            return "no good snapshot was saved before"
         return f"the last good snapshot is {self.last}"
 
     def on_error(
@@ -106,19 +123,7 @@ class Snapshot(Extension):
         """Save what the last snapshot does not hold yet, unless the training has failed."""
         if self._trainer is not None and not self._failed:
             self(self._trainer)
-
-    def _remove_old(self, folder: str) -> None:
-        for _, path in self._own(folder)[self.keep :]:
-            os.remove(path)
-
-    def _own(self, folder: str) -> list[tuple[int, str]]:
-        """Iteration and path of this run's snapshots, newest iteration first."""
-        own = []
-        for iteration, path in _snapshots(folder):
-            with contextlib.suppress(BadFile):
-                if _about(path)["run"] == self.about["run"]:
-                    own.append((iteration, path))
-        return own
+            self.confirm()
 
     def resume(self, path: str, trainer: Trainer) -> None:
         """Go on from a snapshot; print which options have changed since.
@@ -128,127 +133,65 @@ class Snapshot(Extension):
             CommandError: if the file is damaged.
         """
         try:
-            about = _about(path)
-            for option, was in about["fixed"].items():
-                now = self.about["fixed"].get(option)
+            about = read_about(path)
+            for option, now in self.about["fixed"].items():
+                was = about["fixed"].get(option)
                 if was != now:
                     raise UsageError(
                         f"argument -r/--resume: {path} was trained with {option} {was}, "
                         f"not {option} {now}; give {option} {was} or another snapshot"
                     )
-            _load(path, about, trainer)
+            load_snapshot(path, about, trainer)
         except BadFile as error:
             usage = not os.path.isfile(path)
             kind = UsageError if usage else CommandError
             raise kind(
-                f"argument -r/--resume: {path} {error}; "
+                f"argument -r/--resume: {path or repr(path)} {error}; "
                 "expected 'auto' or a file snapshot_iter_N that this command has written"
             ) from error
         self._adopt(path, about)
         # Whoever goes back to an old snapshot leaves the way that led to those after it.
-        newest = max((n for n, _ in self._own(trainer.out)), default=0)
-        if newest > trainer.updater.iteration:
-            self.about.update(run=secrets.token_hex(8), started=time.time())
+        found = [other for other, _ in survey(trainer.out) if other["fixed"] == about["fixed"]]
+        if any(age(other) > age(about) for other in found):
+            self._begin_anew()
 
     def resume_newest(self, trainer: Trainer) -> None:
         """Go on from the newest usable snapshot of this configuration's newest run, if any."""
-        matching = []
-        for _, path in _snapshots(trainer.out):
-            try:
-                about = _about(path)
-                if about["fixed"] == self.about["fixed"]:
-                    matching.append((path, about))
-                else:
-                    print(f"Passed over {path}: it was trained with other options")
-            except BadFile as error:
-                print(f"Passed over {path}: it {error}")
-        newest = max((about["started"] for _, about in matching), default=None)
-        for path, about in matching:
-            if about["started"] != newest:
-                print(f"Passed over {path}: it is of an earlier run")
-                continue
-            if self.last is None:
+        found = []
+        for about, path in survey(trainer.out, say=True):
+            if about["fixed"] == self.about["fixed"]:
+                found.append((about, path))
+            else:
+                print(f"Passed over {path}: it was trained with other options")
+        resumed = None
+        for about, path in sorted(found, key=lambda pair: age(pair[0]), reverse=True):
+            if resumed is None:
                 try:
-                    _load(path, about, trainer)
-                    self._adopt(path, about)
+                    load_snapshot(path, about, trainer)
+                    resumed = about, path
                 except BadFile as error:
                     print(f"Passed over {path}: it {error}")
-        if self.last is None:
+            elif about["run"] != resumed[0]["run"]:
+                print(f"Passed over {path}: it is of an earlier run")
+        if resumed:
+            self._adopt(resumed[1], resumed[0])
+        else:
             print(f"No snapshot to resume from in {trainer.out}, starting afresh")
 
     def _adopt(self, path: str, about: Mapping[str, Any]) -> None:
         """Become the run that the snapshot is of, or, where its way changes, a new one."""
         print(f"Resuming from {path}")
-        self.last = path
+        self.last, self._iteration = path, about["iteration"]
+        self._resumed = about["iteration"], path
+        self.about.update(run=about["run"], order=about["order"])
         changed = []
         for option, now in self.about["changeable"].items():
             was = about["changeable"].get(option)
             if was != now:
                 changed.append(option)
-                print(f"Changed since: {option} is {now}, was {was}")
-        if not {"--lr", "--gradclip"}.intersection(changed):
-            self.about.update(run=about["run"], started=about["started"])
+                print(one_line(f"Changed since: {option} is {now}, was {was}"))
+        if {"--lr", "--gradclip"}.intersection(changed):
+            self._begin_anew()
 
-
-def _snapshots(folder: str) -> list[tuple[int, str]]:
-    """Iteration and path of every snapshot in the folder by its name, newest iteration first."""
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    found = [(match, name) for name in names if (match := _NAME.fullmatch(name))]
-    paths = [(int(match[1]), os.path.join(folder, name)) for match, name in found]
-    return sorted(paths, reverse=True)
-
-
-def _about(path: str) -> dict[str, Any]:
-    """What a snapshot says of itself."""
-    text = read_arrays(path, only="snapshot").get("snapshot")
-    try:
-        about = json.loads(str(text))
-        known = set(about) >= {"format", "run", "started", "fixed", "changeable", "arrays"}
-    except (ValueError, TypeError):
-        known = False
-    if not known:
-        raise BadFile("is no snapshot of this program")
-    if about["format"] != _FORMAT:
-        raise BadFile("is a snapshot of another version of this program")
-    return about
-
-
-def _load(path: str, about: Mapping[str, Any], trainer: Trainer) -> None:
-    """Bring the trainer to the state that the snapshot holds, or raise BadFile and leave it."""
-    model = trainer.updater.get_optimizer("main").target
-    n_bytes = sum(param.array.nbytes for param in model.params())
-    # Parameters, Adam's two moments and, generously, recurrent state and log.
-    arrays = read_arrays(path, limit=4 * n_bytes + 2**28)
-    arrays.pop("snapshot")
-    if _manifest(arrays) != about["arrays"]:
-        raise BadFile("does not hold the arrays that it says")
-    for name, param in model.namedparams():
-        array = arrays.get(_MODEL + name)
-        if array is None or array.shape != param.shape or array.dtype != param.dtype:
-            raise BadFile(f"does not hold parameter {name} as it is here")
-    bad = _not_finite(arrays)
-    if bad:
-        raise BadFile(f"holds a parameter that is not finite ({bad})")
-    try:
-        NpzDeserializer(arrays).load(trainer)
-    except (KeyError, ValueError, TypeError) as error:
-        raise BadFile(f"does not fit this version of the program ({error})") from error
-
-
-def _manifest(arrays: Mapping[str, NDArray]) -> dict[str, list]:
-    """Type and shape of each array by its name, as JSON keeps them."""
-    return {
-        name: [array.dtype.str, list(array.shape)]
-        for name, array in ((name, np.asarray(array)) for name, array in arrays.items())
-    }
-
-
-def _not_finite(arrays: Mapping[str, NDArray]) -> str | None:
-    """Name of a model's parameter that holds NaN or infinity, or None."""
-    for name, array in arrays.items():
-        if name.startswith(_MODEL) and not np.isfinite(array).all():
-            return name.removeprefix(_MODEL)
-    return None
+    def _begin_anew(self) -> None:
+        self.about.update(run=secrets.token_hex(8), order=None)

@@ -214,7 +214,7 @@ class TestPrepareFolder:
         (tmp_path / "file").touch()
         with pytest.raises(UsageError) as refusal:
             prepare_folder(path)
-        assert str(refusal.value).startswith(f"argument -o/--out: {path} cannot be written (")
+        assert str(refusal.value).startswith(f"argument -o/--out: {path or repr(path)} cannot")
 
     def test_says_why_a_folder_cannot_be_made(self, tmp_path, monkeypatch):
         def refuse(*arguments, **options):

@@ -386,7 +386,7 @@ class TestDisk:
         (tmp_path / "result" / "loss.png").mkdir(parents=True)
         result = train(tmp_path, *SMALL, "-e", "1")
         assert result.returncode == 0
-        assert result.stderr == "warning: result/loss.png: Is a directory\n"
+        assert result.stderr == "warning: result/loss.png cannot be drawn: Is a directory\n"
         assert_whole(tmp_path / "result" / "accuracy.png")
         assert_whole(tmp_path / "result" / "rnn_simple_sequence.model")
 

@@ -188,7 +188,7 @@ def test_train_refuses_a_name_that_is_empty_for_what_is_resumed(folder):
         ("wordy.snapshot", "is no snapshot"),
         ("pickle", "is damaged or of another format"),
         ("pickled.t", "holds objects (snapshot), which are never loaded"),
-        ("nan.snapshot", "is not finite (/predictor/l1/W)"),
+        ("nan.snapshot", "is not finite, parameter /predictor/l1/W"),
     ],
 )
 def test_train_refuses_to_resume_from(folder, path, word):

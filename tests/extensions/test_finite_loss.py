@@ -29,14 +29,22 @@ class Training:
         self.array = array
         self.updater = types.SimpleNamespace(iteration=first_iteration)
         self.extension = FiniteLoss()
+        self.withdrawn = []
 
     def get_extension(self, name):
-        return types.SimpleNamespace(advice=lambda: f"advice of the {name}")
+        return types.SimpleNamespace(
+            advice=lambda: f"advice of the {name}",
+            confirm=lambda: None,
+            withdraw=lambda iteration: self.withdrawn.append(iteration),
+        )
 
-    def update(self, loss, is_new_epoch=False):
+    def update(self, loss, is_new_epoch=False, validation=0.0):
         self.updater.iteration += 1
         self.updater.is_new_epoch = is_new_epoch
-        self.observation = {"main/loss": types.SimpleNamespace(array=self.array(loss))}
+        self.observation = {
+            "main/loss": types.SimpleNamespace(array=self.array(loss)),
+            "validation/main/loss": validation,
+        }
         self.extension(self)
 
 
@@ -47,6 +55,14 @@ def test_on_the_cpu_stops_at_once(value):
     with pytest.raises(CommandError) as stop:
         training.update(value)
     assert f"the loss is {value} at iteration 22; advice of the snapshot; " in str(stop.value)
+    assert training.withdrawn == [21]
+
+
+def test_stops_for_the_validation_which_says_nothing_against_snapshots_before():
+    training = Training(np.array, first_iteration=20)
+    with pytest.raises(CommandError, match="the validation loss is inf at iteration 21;"):
+        training.update(1, validation=np.inf)
+    assert training.withdrawn == []
 
 
 class TestOnTheGPU:

@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import time
 
 import chainer_compat
 
@@ -13,6 +14,7 @@ from chainer.training import Trainer
 
 from bptt_updater import BPTTUpdater
 from command_line import CommandError, UsageError
+from extensions.finite_loss import FiniteLoss
 from extensions.log_report import LogReport
 from extensions.snapshot import Snapshot
 from extensions.stop import Stop
@@ -118,7 +120,7 @@ class TestSaving:
     def test_is_not_done_twice_for_one_update(self, tmp_path, monkeypatch):
         written = []
         monkeypatch.setattr(
-            "extensions.snapshot.write_arrays", lambda path, _: written.append(path)
+            "extensions.snapshot_file.write_arrays", lambda path, _: written.append(path)
         )
         train(tmp_path, every=4)
         assert [os.path.basename(path) for path in written] == [
@@ -162,7 +164,7 @@ class TestSaving:
 
     def test_says_where_there_is_none(self, tmp_path):
         _, snapshot = training(tmp_path)
-        assert snapshot.advice() == "no snapshot was saved before"
+        assert snapshot.advice() == "no good snapshot was saved before"
 
     def test_that_fails_is_an_error_and_leaves_the_last_one(self, tmp_path, monkeypatch):
         trainer, snapshot = training(tmp_path)
@@ -206,6 +208,30 @@ class TestBadParameter:
             "parameter /predictor/l1/W is not finite after iteration 5; "
             f"the last good snapshot is {tmp_path}/snapshot_iter_4"
         )
+
+
+class TestBadLoss:
+    """Of update 7, with a snapshot of each, or of every second: 6 gives it and so is not good."""
+
+    @pytest.mark.parametrize("every, left", [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (5, [5])])
+    def test_takes_back_the_snapshot_that_gives_it(self, tmp_path, every, left):
+        trainer, snapshot = training(tmp_path, every=every)
+        snapshot_7 = lambda trainer: trainer.updater.iteration == 7 and snapshot.withdraw(6)  # noqa: E731
+        trainer.extend(snapshot_7, name="bad loss", trigger=(1, "iteration"), priority=2)
+        break_at(trainer, 7)
+        with pytest.raises(Breaks):
+            trainer.run(show_loop_exception_msg=False)
+        assert iterations(tmp_path) == left
+        assert snapshot.last == str(tmp_path / f"snapshot_iter_{left[-1]}")
+
+    def test_takes_back_none_that_was_resumed_from(self, tmp_path):
+        train(tmp_path)
+        trainer, snapshot = training(tmp_path)
+        snapshot.resume(str(tmp_path / "snapshot_iter_12"), trainer)
+        snapshot.initialize(trainer)
+        snapshot.withdraw(12)
+        assert iterations(tmp_path)[-1] == 12
+        assert snapshot.last == str(tmp_path / "snapshot_iter_11")
 
 
 class TestKeep:
@@ -252,6 +278,30 @@ class TestKeep:
         snapshot.resume(str(tmp_path / "snapshot_iter_4"), trainer)
         trainer.run()
         assert os.path.exists(snapshot.last)
+
+    def test_removes_none_before_the_next_loss_is_known(self, tmp_path):
+        """Until then the new one may be of parameters that are beyond all bounds."""
+        trainer, _ = training(tmp_path, keep=1)
+        trainer.extend(FiniteLoss())
+        seen = []
+        trainer.extend(
+            lambda trainer: seen.append(iterations(tmp_path)), name="seen", priority=-1000
+        )
+        trainer.run()
+        assert seen[:3] == [[1], [1, 2], [2, 3]]
+        assert iterations(tmp_path) == [LAST]
+
+    def test_removes_no_snapshot_that_another_run_has_put_in_its_place(self, tmp_path):
+        trainer, _ = training(tmp_path, keep=1, every=6)
+
+        def replace(trainer):
+            if trainer.updater.iteration == 7:
+                train(tmp_path / "other", every=6, epochs=1)
+                os.replace(tmp_path / "other" / "snapshot_iter_6", tmp_path / "snapshot_iter_6")
+
+        trainer.extend(replace, name="replace", trigger=(1, "iteration"))
+        trainer.run()
+        assert iterations(tmp_path) == [6, 12]
 
 
 class TestResume:
@@ -310,7 +360,7 @@ class TestResume:
         trainer, snapshot = training(tmp_path, changeable={"--epoch": 3})
         snapshot.resume(str(tmp_path / "snapshot_iter_6"), trainer)
         trainer.run()
-        names = {(about(path)["run"], about(path)["started"]) for path in tmp_path.glob("snap*")}
+        names = {(about(path)["run"], about(path)["order"]) for path in tmp_path.glob("snap*")}
         assert len(names) == 1
 
     @pytest.mark.parametrize("changed", [{"--lr": 0.1}, {"--gradclip": 5.0}])
@@ -321,7 +371,7 @@ class TestResume:
         trainer.run()
         old, new = (about(tmp_path / f"snapshot_iter_{i}") for i in (6, 7))
         assert old["run"] != new["run"]
-        assert old["started"] < new["started"]
+        assert old["order"] < new["order"]
 
 
 class TestResumeRefuses:
@@ -386,7 +436,7 @@ class TestResumeRefuses:
         arrays["updater/model:main/predictor/l2/b"][1] = value
         write_arrays(str(path), arrays)
         message = self.refuse(path, tmp_path, CommandError)
-        assert "holds a parameter that is not finite (/predictor/l2/b)" in message
+        assert "holds a number that is not finite, parameter /predictor/l2/b" in message
 
     @pytest.mark.parametrize(
         "change",
@@ -424,7 +474,7 @@ class TestResumeRefuses:
 
         train(tmp_path)
         trainer, snapshot = training(tmp_path)
-        monkeypatch.setattr("extensions.snapshot.read_arrays", record)
+        monkeypatch.setattr("extensions.snapshot_file.read_arrays", record)
         snapshot.resume(str(tmp_path / "snapshot_iter_7"), trainer)
         assert max(limit for limit in limits if limit is not None) < 2**29
 
@@ -460,10 +510,10 @@ class TestResumeNewest:
         (tmp_path / "snapshot_iter_11").write_bytes(b"")
         assert self.resume(tmp_path).updater.iteration == 10
         lines = capsys.readouterr().out.splitlines()
-        assert [line.split(": it is ")[0] for line in lines[:-1]] == [
+        assert {line.split(": it is ")[0] for line in lines[:-1]} == {
             f"Passed over {tmp_path}/snapshot_iter_11",
             f"Passed over {tmp_path}/snapshot_iter_12",
-        ]
+        }
         assert lines[-1] == f"Resuming from {tmp_path}/snapshot_iter_10"
 
     @pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '{"format": 1}'])
@@ -519,3 +569,35 @@ class TestResumeNewest:
         trainer, snapshot = training(tmp_path)
         snapshot.resume(str(tmp_path / "snapshot_iter_6"), trainer)
         assert_same_state(self.resume(tmp_path), state(trainer))
+
+    def test_takes_the_newest_run_though_the_clock_was_set_back(self, tmp_path, monkeypatch):
+        train(tmp_path, every=12)
+        monkeypatch.setattr(time, "time_ns", lambda: 10**9)
+        train(tmp_path, every=5, epochs=1)
+        assert self.resume(tmp_path).updater.iteration == 6
+
+    def test_takes_an_earlier_run_where_the_newest_has_left_nothing_usable(self, tmp_path):
+        train(tmp_path, every=12)
+        train(tmp_path, every=6, epochs=1)
+        damage(tmp_path / "snapshot_iter_6")
+        assert self.resume(tmp_path).updater.iteration == 12
+
+    def test_takes_the_way_that_was_gone_on_with_though_another_run_began_later(self, tmp_path):
+        train(tmp_path, every=8)
+        train(tmp_path, every=5, epochs=1)
+        trainer, snapshot = training(tmp_path, epochs=3)
+        snapshot.resume(str(tmp_path / "snapshot_iter_12"), trainer)
+        trainer.run()
+        assert self.resume(tmp_path).updater.iteration == 18
+
+    def test_goes_by_what_a_snapshot_says_and_not_by_its_name(self, tmp_path):
+        train(tmp_path, every=3)
+        (tmp_path / "snapshot_iter_3").rename(tmp_path / "snapshot_iter_99")
+        assert self.resume(tmp_path).updater.iteration == 12
+
+    def test_saves_the_update_that_the_snapshot_resumed_from_is_named_after(self, tmp_path):
+        train(tmp_path, every=5, epochs=1)
+        (tmp_path / "snapshot_iter_6").unlink()
+        (tmp_path / "snapshot_iter_5").rename(tmp_path / "snapshot_iter_12")
+        self.resume(tmp_path).run()
+        assert about(tmp_path / "snapshot_iter_12")["iteration"] == 12

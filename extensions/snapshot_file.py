@@ -1,0 +1,163 @@
+"""Snapshot files: what they say of themselves, and loading them whole or not at all.
+
+When one is taken, and which is gone on from, is the matter of ``snapshot.py``.
+"""
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import chainer_compat
+
+import numpy as np
+from chainer.serializers import DictionarySerializer, NpzDeserializer
+from chainer.training import Trainer
+from numpy.typing import ArrayLike, NDArray
+
+from safe_files import BadFile, read_arrays, write_arrays
+
+_FORMAT = 1
+_NAME = re.compile("snapshot_iter_([1-9][0-9]*)")
+_MODEL = "updater/model:main"
+_OPTIMIZER = "updater/optimizer:main"
+_MOMENTS = ("m", "v")  # that Adam keeps of each parameter
+# What a snapshot says of itself, as JSON. ``order`` is the time at which its run began, in ns, or,
+# if the clock was set back, a number above those of the runs that were there.
+_FIELDS = {
+    "run": str,
+    "order": int,
+    "iteration": int,
+    "fixed": dict,
+    "changeable": dict,
+    "arrays": dict,
+}
+
+
+def save_snapshot(path: str, about: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> None:
+    """Write a snapshot; the file is there complete or not at all.
+
+    Args:
+        path (str): the file.
+        about (dict): what it is to say of itself, but for ``arrays``; see ``_FIELDS``.
+        arrays (dict): state of the trainer, see :func:`arrays_of`.
+
+    Raises:
+        OSError: if that fails.
+    """
+    about = {"format": _FORMAT, **about, "arrays": _manifest(arrays)}
+    write_arrays(path, {"snapshot": json.dumps(about), **arrays})
+
+
+def survey(folder: str, say: bool = False) -> list[tuple[dict[str, Any], str]]:
+    """What each snapshot in the folder says of itself, and its path; the highest name first.
+
+    What is unreadable is left out, with ``say`` not without saying so.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        names = []
+    numbered = {int(match[1]): name for name in names if (match := _NAME.fullmatch(name))}
+    found = []
+    for _, name in sorted(numbered.items(), reverse=True):
+        path = os.path.join(folder, name)
+        try:
+            found.append((read_about(path), path))
+        except BadFile as error:
+            if say:
+                print(f"Passed over {path}: it {error}")
+    return found
+
+
+def age(about: Mapping[str, Any]) -> tuple[int, str, int]:
+    """A key that sorts snapshots: by run, then by update."""
+    return about["order"], about["run"], about["iteration"]
+
+
+def read_about(path: str) -> dict[str, Any]:
+    """What a snapshot says of itself.
+
+    Raises:
+        BadFile: if it says nothing, or is unreadable. Its seal is not looked at.
+    """
+    return _parse(read_arrays(path, only="snapshot").get("snapshot"))
+
+
+def _parse(text: object) -> dict[str, Any]:
+    try:
+        about = json.loads(str(text))
+        version = about["format"]
+        known = version != _FORMAT or all(type(about[name]) is _FIELDS[name] for name in _FIELDS)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        known = False
+    if not known:
+        raise BadFile("is no snapshot of this program")
+    if version != _FORMAT:
+        raise BadFile("is a snapshot of another version of this program")
+    return about
+
+
+def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> None:
+    """Bring the trainer to the state that the snapshot holds, or raise BadFile and leave it."""
+    optimizer = trainer.updater.get_optimizer("main")
+    n_bytes = sum(param.array.nbytes for param in optimizer.target.params())
+    # Parameters, Adam's two moments and, generously, recurrent state and log.
+    arrays = read_arrays(path, limit=4 * n_bytes + 2**28)
+    if _parse(arrays.pop("snapshot", None)) != about or _manifest(arrays) != about["arrays"]:
+        raise BadFile("does not hold the arrays that it says")
+    for name, param in optimizer.target.namedparams():
+        for key in (_MODEL + name, *(f"{_OPTIMIZER}{name}/{moment}" for moment in _MOMENTS)):
+            array = arrays.get(key)
+            if array is None or (array.shape, array.dtype) != (param.shape, param.dtype):
+                raise BadFile(f"does not hold parameter {name} as it is here")
+    bad = not_finite(arrays)
+    if bad:
+        raise BadFile(f"holds a number that is not finite, {bad}")
+    now = DictionarySerializer()
+    with contextlib.suppress(RuntimeError):  # at the end: before it runs, no time has elapsed
+        now.save(trainer)
+    before = {name: np.array(array) for name, array in now.target.items()}
+    try:
+        NpzDeserializer(arrays).load(trainer)
+        iterations = trainer.updater.iteration, optimizer.t, about["iteration"]
+        if min(iterations) < 1 or len(set(iterations)) > 1:
+            raise ValueError("its iterations contradict each other")
+    except Exception as error:
+        # Nothing but a file made on purpose comes here. What is not there yet is zero.
+        new = {name: np.zeros_like(arrays[name]) for name in arrays.keys() - before.keys()}
+        NpzDeserializer({**new, **before}).load(trainer)
+        raise BadFile(f"does not fit this version of the program ({error})") from error
+
+
+def arrays_of(trainer: Trainer) -> dict[str, NDArray]:
+    """Arrays by name; those of the trainer itself, not copies."""
+    serializer = DictionarySerializer()
+    serializer.save(trainer)
+    return serializer.target
+
+
+def _manifest(arrays: Mapping[str, ArrayLike]) -> dict[str, list]:
+    """Type and shape of each array by its name, as JSON keeps them."""
+    return {
+        name: [array.dtype.str, list(array.shape)]
+        for name, array in ((name, np.asarray(array)) for name, array in arrays.items())
+    }
+
+
+def not_finite(arrays: Mapping[str, ArrayLike]) -> str | None:
+    """What holds NaN, or is a parameter and holds infinity; None if nothing does.
+
+    Adam's second moment may be infinite where a gradient's square is: its parameter then stays.
+    """
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.kind != "f":
+            continue
+        if name.startswith(_MODEL):
+            if not np.isfinite(array).all():
+                return f"parameter {name.removeprefix(_MODEL)}"
+        elif name.startswith("updater/") and np.isnan(array).any():
+            return name.removeprefix("updater/")
+    return None
