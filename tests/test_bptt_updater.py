@@ -402,9 +402,11 @@ class TestIteratorOfSteps:
 
     def test_needs_no_attribute_but_next(self):
         model, expected = (classifier(RNN(V, U)) for _ in range(2))
-        run(bptt_updater(model, train_iter=StepsOnly(steps(3 * T))), 3)
+        updater = bptt_updater(model, train_iter=StepsOnly(steps(3 * T)))
+        run(updater, 3)
         run(bptt_updater(expected), 3)
         assert_same(params(model), params(expected))
+        assert (updater.is_new_epoch, updater.get_optimizer("main").epoch) == (False, 0)
 
     def test_may_give_the_numbers_of_python(self):
         model, expected = (classifier(RNN(V, U)) for _ in range(2))
