@@ -44,11 +44,16 @@ def picture(text: str) -> str:
     return text
 
 
-def save_figure(figure: "Figure", path: str) -> None:
+def save_figure(figure: "Figure", path: str, **options: Any) -> None:
     """Write a matplotlib Figure; the file is there complete or not at all.
+
+    Args:
+        figure: to write.
+        path: where to; its ending says in which format.
+        options: of ``Figure.savefig``.
 
     Raises:
         OSError: if that fails.
     """
     kind = os.path.splitext(path)[1].lower()[1:]
-    write_file(path, lambda file: figure.savefig(file, format=kind))
+    write_file(path, lambda file: figure.savefig(file, format=kind, **options))

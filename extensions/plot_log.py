@@ -81,7 +81,8 @@ class PlotLog(Extension):
         path = os.path.join(trainer.out, self.file_name)
         try:
             figure = self._figure(log)
-            save_figure(figure, path)
+            # The training waits for its pictures: they are packed quickly rather than tightly.
+            save_figure(figure, path, pil_kwargs={"compress_level": 1})
         except Exception as error:
             # A picture can be drawn again from the log; no training is worth losing for it.
             if not self._failed:
