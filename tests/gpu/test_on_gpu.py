@@ -22,7 +22,7 @@ from chainer.serializers import DictionarySerializer, NpzDeserializer
 import predict_simple_sequence
 import train_simple_sequence
 from bptt_updater import BPTTUpdater
-from command_line import UsageError
+from command_line import CommandError, UsageError
 from counting.traces import record
 from extensions.counting_report import CountingEvaluator
 from models import ARCHS, RNN, RNN2, RNN3
@@ -122,8 +122,10 @@ def test_training_equals_that_on_the_cpu_step_by_step(model, gpu):
     assert_close(*map(saved, updaters))
 
 
-def test_dropout_masks_are_those_of_the_cpu(gpu):
-    arguments = 0.25, (T, B, U), 2**31 + 5, 2, 2**32 - 2  # steps go beyond 32 bits
+# The second ratio is just the hash of the first unit, which is kept then. Steps go beyond 32 bits.
+@pytest.mark.parametrize("ratio", [0.25, 486 / 2**16])
+def test_dropout_masks_are_those_of_the_cpu(ratio, gpu):
+    arguments = ratio, (T, B, U), 2**31 + 5, 2, 2**32 - 2
     mask = dropout_mask(gpu.xp, *arguments)
     np.testing.assert_array_equal(mask.get(), dropout_mask(np, *arguments))
 
@@ -209,6 +211,14 @@ class TestCommands:
             assert predict_simple_sequence.main([f"-g{device}", f"-m{model}", "-l20"]) == 0
             written.add(capsys.readouterr().out)
         assert len(written) == 1
+
+    def test_nan_stops_the_run_and_is_never_saved(self, gpu, tmp_path):
+        with pytest.raises(CommandError, match=r"iteration \d+; "):
+            self.train(tmp_path, 0, "-arnn2", "-e9", "--lr=1e38", "--snapshot-every=1")
+        snapshots = [np.load(path) for path in tmp_path.glob("snapshot_iter_*")]
+        assert snapshots
+        for snapshot in snapshots:
+            assert all(np.isfinite(snapshot[name]).all() for name in snapshot if "model" in name)
 
     @pytest.mark.parametrize("command", [train_simple_sequence, predict_simple_sequence])
     def test_device_that_is_not_there_is_refused(self, command, gpu):
