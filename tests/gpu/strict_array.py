@@ -24,14 +24,14 @@ transfers = []
 
 # What is NumPy's, but for the wall: of arrays, and of the module.
 _ATTRIBUTES = "dtype flags itemsize nbytes ndim shape size strides"
-_OPERATORS = "add sub mul truediv floordiv mod pow and or xor lshift rshift"
+_OPERATORS = "add sub mul truediv and"
 _METHODS = (
-    "all any argmax astype clip copy dot fill max mean min ravel reshape sum swapaxes transpose "
-    "view __neg__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__"
+    "any argmax astype clip copy dot max mean ravel reshape sum swapaxes transpose "
+    "__eq__ __ne__ __lt__ __gt__ __ge__"
 )
 _FUNCTIONS = (
-    "arange ascontiguousarray concatenate copyto dot exp expand_dims full_like log "
-    "matmul maximum multiply ones_like rollaxis sqrt squeeze stack tanh zeros zeros_like"
+    "arange ascontiguousarray concatenate dot exp expand_dims full_like log matmul maximum "
+    "multiply ones_like rollaxis sqrt squeeze stack tanh zeros zeros_like"
 )
 
 

@@ -23,7 +23,8 @@ import train_simple_sequence
 
 ROOT = pathlib.Path(train_simple_sequence.__file__).resolve().parent
 CHAINER = pathlib.Path(chainer.__file__).resolve().parent
-NO_METHODS = {"to_device"}  # of arrays; in Chainer, of links and variables
+# Of arrays; in Chainer, to_device is one of links and variables.
+METHODS = {*dir(np.ndarray), *dir(strict_array.ndarray)} - {"to_device"}
 
 
 class _Reader(ast.NodeVisitor):
@@ -49,7 +50,7 @@ class _Reader(ast.NodeVisitor):
             self._add(node, path[1])
             return
         is_numpys = re.match(r"(np|numpy)\.", text) or node.attr.startswith("__")
-        if hasattr(np.ndarray, node.attr) and not is_numpys and node.attr not in NO_METHODS:
+        if node.attr in METHODS and not is_numpys:
             self._add(node, f"ndarray.{node.attr}")
         self.generic_visit(node)
 
@@ -117,7 +118,7 @@ def sources(tmp_path_factory):
         ("chainer.cuda.cupy.cuda.runtime.getDeviceCount()", {"cuda.runtime.getDeviceCount"}),
         ("from cupy.cuda import Device", {"cuda.Device"}),
         ("x.reshape(-1).swapaxes(0, 1)", {"ndarray.reshape", "ndarray.swapaxes"}),
-        ("xp.zeros(3)[0].copy()", {"zeros", "ndarray.copy"}),
+        ("xp.zeros(3)[0].get()", {"zeros", "ndarray.get"}),
         ("if xp is numpy:\n xp.a()\nelse:\n xp.b()", {"b"}),
         ("if xp is cuda.cupy:\n xp.a()\nelse:\n xp.b()", {"a"}),
         ("numpy.dot(a, b).frobnicate()", set()),
