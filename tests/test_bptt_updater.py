@@ -667,7 +667,7 @@ class TestTypeCheck:
             assert self.seen() == [False, False, False]
 
 
-@pytest.mark.parametrize("keep_graph, n_updates", [(False, 2000), (True, 500)])
+@pytest.mark.parametrize("keep_graph, n_updates", [(False, 800), (True, 300)])
 def test_memory_stays_flat(keep_graph, n_updates):
     """A state that is not freed has 60 bytes of numbers alone, a graph has kilobytes."""
     updater = bptt_updater(classifier(RNN(V, U)), optimizers.Adam())

@@ -188,6 +188,14 @@ def test_without_state_it_begins_from_zeros():
         np.testing.assert_array_equal(ours.array, expected.array)
 
 
+@pytest.mark.parametrize("given", [1, 2], ids=["cell state", "output"])
+def test_half_a_state_is_not_taken_for_none(given):
+    case = Case(SHAPES["usual"])
+    state = [case.inputs[k] if k == given else None for k in (1, 2)]
+    with pytest.raises(AttributeError):
+        case(case.inputs[0], *state)
+
+
 @pytest.mark.parametrize("size", [-1e4, 1e4])
 def test_saturated_gates_give_finite_values_and_gradients(size):
     case = Case(SHAPES["usual"], dtype=np.float32)
