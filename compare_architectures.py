@@ -43,7 +43,7 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     add("archs", nargs="+", choices=ARCHS, metavar="ARCH", help=f"{names}; before any option")
     add("-o", "--out", default="result", help="folder of the picture, and of a folder for each")
     add("-r", "--resume", choices=["auto"], help="go on from the newest snapshot of each")
-    add("-a", "--arch", help="not here: name the architectures first, as in rnn lstm -e 20")
+    add("-a", "--arch", help=argparse.SUPPRESS)  # else it would be one of the other options
     args, options = parser.parse_known_args(argv)
     if args.arch:
         parser.error("argument -a/--arch: the architectures are named first, as in rnn lstm -e 20")

@@ -144,6 +144,6 @@ def _add_legend(figure: "Figure", archs: Sequence[str]) -> None:
         handler_map={tuple: HandlerTuple(ndivide=None, pad=0.6)},
         handlelength=3,
         loc="outside lower center",
-        ncols=len(handles),
+        ncols=3,
         fontsize=9,
     )

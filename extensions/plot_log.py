@@ -1,5 +1,6 @@
 """Pictures of the log: one curve for training, one for validation, over the epochs."""
 
+import functools
 import os
 import sys
 import time
@@ -92,23 +93,35 @@ class PlotLog(Extension):
         self._drawn_at = time.monotonic()
 
     def _figure(self, log: Sequence[Mapping[str, float]]) -> "Figure":
-        # Imported here because it takes as long as some trainings, and without pyplot, which would
-        # look for a screen.
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-
-        figure = Figure(figsize=(WIDTH, 4), dpi=DPI)
-        figure.subplots_adjust(left=0.12, right=0.97, bottom=0.13, top=0.91)
-        axes = figure.add_subplot()
+        figure = _frame()
+        (axes,) = figure.axes
+        for line in list(axes.lines):
+            line.remove()
         for (key, label), style in zip(self.keys.items(), STYLES, strict=False):
             scale = self.scales.get(key, 1)
             points = [(entry["epoch"], scale * entry[key]) for entry in log if key in entry]
             if points:
                 axes.plot(*zip(*points, strict=True), label=label, markersize=4, **style)
-        axes.set_xlabel("epoch (sweeps over the training data)")
+        axes.relim()
+        axes.autoscale_view()
         axes.set_ylabel(self.label)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))  # each tick takes its time
-        axes.grid(alpha=0.3)
         # Above the curves, where it hides none of them.
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
         return figure
+
+
+@functools.cache
+def _frame() -> "Figure":
+    """What is alike in all pictures, made once: ticks take longer than curves."""
+    # Imported here because it takes as long as some trainings, and without pyplot, which would look
+    # for a screen.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(WIDTH, 4), dpi=DPI)
+    figure.subplots_adjust(left=0.12, right=0.97, bottom=0.13, top=0.91)
+    axes = figure.add_subplot()
+    axes.set_xlabel("epoch (sweeps over the training data)")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.grid(alpha=0.3)
+    return figure

@@ -6,6 +6,7 @@ from matplotlib.colors import to_hex
 from counting.limits import Cell, Outcome
 from counting.limits_figure import draw_limits
 from drawing import style_of
+from models import ARCHS
 
 COLOURS = {arch: style_of(arch)["color"] for arch in ("rnn", "lstm")}
 
@@ -111,8 +112,12 @@ def test_legend_names_the_architectures_there_are(figure):
     assert labels == ["rnn", "lstm", "only after reading two periods"]
 
 
-def test_fits_a_readme(figure):
+def test_fits_a_readme_whatever_is_compared():
+    figure = draw_limits([outcome(arch, 5, 0, None) for arch in ARCHS])
+    figure.draw_without_rendering()
     assert 750 <= figure.canvas.get_width_height()[0] <= 850
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
 
 
 def test_all_may_have_failed():
