@@ -14,6 +14,7 @@ if __name__ == "__main__":
     quiet_end.end_on_signals()
 
 import argparse
+import contextlib
 import datetime
 import multiprocessing
 import os
@@ -22,7 +23,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
@@ -130,7 +131,9 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent) as pool:
         try:
-            for future in as_completed([pool.submit(train_cell, cell) for cell in cells]):
+            with _interrupts_held():
+                futures = [pool.submit(train_cell, cell) for cell in cells]
+            for future in as_completed(futures):
                 finished(future.result())
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -144,9 +147,21 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
             raise
 
 
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait, and not reach processes that start meanwhile, however long they live.
+
+    A terminal sends it to all of them. One that was only just starting would show a traceback.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _end_with_the_parent() -> None:
-    """Run in each process: die at once if the command is interrupted or was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Run in each process: die at once when the command has ended, in whatever way."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # called in a child only
 
