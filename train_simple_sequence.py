@@ -156,7 +156,7 @@ def main(argv: list[str]) -> int:
         command = snapshot.last and resume_command(argv, snapshot.last)
         print(f"Stopped. Go on with: {command}" if command else "Stopped before the first update.")
         return 128 + stop.signal
-    pictures = "loss.png, accuracy.png, counting.png"
+    pictures = "loss.png, accuracy.png, counting.png" + ", tensorboard" * args.tensorboard
     print(f"Written to {args.out}: {os.path.basename(model_path)}, log, {pictures}")
     print(f"Let it run free: python predict_simple_sequence.py -m {model_path}")
     assert snapshot.last is not None  # saved when the training ended

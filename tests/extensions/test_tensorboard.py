@@ -13,6 +13,7 @@ from chainer.training import Trainer
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import train_simple_sequence
 from bptt_updater import BPTTUpdater
 from command_line import UsageError
 from counting.figure import draw_counting
@@ -147,3 +148,12 @@ def test_failure_to_write_is_a_warning_and_ends_no_training(tmp_path, capsys):
     assert trainer.updater.epoch == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: ") and "tensorboard" in line
+
+
+def test_command_writes_and_names_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["-e", "1", "-u", "5", "--repeat", "4", "-b", "2"]
+    assert train_simple_sequence.main(["--tensorboard", *small]) == 0
+    assert "counting.png, tensorboard\n" in capsys.readouterr().out
+    tags = read(tmp_path / "result").Tags()
+    assert "free_run" in tags["scalars"] and tags["images"] == ["counting"]
