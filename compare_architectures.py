@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     args, options = parse_arguments(argv)
     logs = {}
     for arch in dict.fromkeys(args.archs):
-        folder = os.path.join(args.out, arch)
+        folder = args.out and os.path.join(args.out, arch)  # no name at all is refused there
         code = train_simple_sequence.main([*options, "--arch", arch, "--out", folder])
         if code:
             return code

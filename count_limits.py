@@ -39,11 +39,12 @@ from command_line import (
     run_command,
     whole_number,
 )
-from counting.limits import Cell, Outcome, append_outcome, read_outcomes, train_cell
+from counting.limits import BATCH, Cell, Outcome, append_outcome, read_outcomes, train_cell
 from counting.limits_figure import draw_limits
 from drawing import save_figure
 from models import ARCHS
 from safe_files import BadFile
+from training_options import check_memory, training_memory
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -61,14 +62,26 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         metavar="V",
         help="sizes of the vocabulary: numbers below V appear, each as often as it says",
     )
-    add("--seeds", type=whole_number(1), default=5, metavar="N", help="trainings of each kind")
+    add(
+        "--seeds",
+        type=whole_number(1, 10_000),
+        default=5,
+        metavar="N",
+        help="trainings of each kind",
+    )
     add("--budget", type=whole_number(1), default=10000, help="updates after which one has failed")
     add("-u", "--unit", type=whole_number(1), default=100, help="units in each layer")
     add("-l", "--bproplen", type=whole_number(1), default=20, help="steps in a window of BPTT")
     add("-o", "--out", default="result", help="folder of count_limits.csv and count_limits.png")
-    add("--processes", type=whole_number(1), default=_cores(), help="trainings at a time")
+    add("--processes", type=whole_number(1, 1000), default=_cores(), help="trainings at a time")
     add("--debug", action="store_true", help="show the traceback of an error")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    n_vocab = max(args.vocabularies)
+    sizes = n_vocab, args.unit, args.bproplen * BATCH
+    n_bytes = args.processes * max(training_memory(arch, *sizes) for arch in args.archs)
+    given = f"--vocabularies {n_vocab} --unit {args.unit} --bproplen {args.bproplen} --processes"
+    check_memory(n_bytes, f"{given} {args.processes}")
+    return args
 
 
 def main(argv: list[str]) -> int:
@@ -129,6 +142,7 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # to end the processes, too
     context = multiprocessing.get_context("spawn")
+    processes = min(processes, len(cells)) or 1
     with ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent) as pool:
         try:
             with _interrupts_held():

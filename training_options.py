@@ -156,16 +156,25 @@ def _check_sizes(args: argparse.Namespace) -> None:
             f"argument -b/--batchsize: {args.batchsize} streams are more than the {n_tokens} "
             f"tokens of --n-vocab {args.n_vocab} --repeat {args.repeat}; choose at most {n_tokens}"
         )
-    shapes = parameter_shapes(args.arch, args.n_vocab, args.unit)
-    n_parameters = sum(math.prod(shape) for shape in shapes.values())
     predictions = args.bproplen * args.batchsize
+    n_bytes = training_memory(args.arch, args.n_vocab, args.unit, predictions) + 4 * n_tokens
+    sizes = ("unit", "n_vocab", "batchsize", "bproplen", "repeat")
+    check_memory(n_bytes, " ".join(f"{FIXED[name]} {getattr(args, name)}" for name in sizes))
+
+
+def training_memory(arch: str, n_vocab: int, n_units: int, predictions: int) -> int:
+    """Bytes that a training takes, roughly, with so many predictions in a window."""
+    shapes = parameter_shapes(arch, n_vocab, n_units)
+    n_parameters = sum(math.prod(shape) for shape in shapes.values())
     # float32: parameters, gradients and Adam's two moments; for every prediction of a window, the
     # logits, their softmax and gradient, and about a dozen vectors of units.
-    n_bytes = 4 * (4 * n_parameters + predictions * (3 * args.n_vocab + 12 * args.unit) + n_tokens)
+    return 4 * (4 * n_parameters + predictions * (3 * n_vocab + 12 * n_units))
+
+
+def check_memory(n_bytes: int, given: str) -> None:
+    """Raise UsageError if this machine has less memory than the options ``given`` need."""
     available = _physical_memory()
     if n_bytes > available:
-        sizes = ("unit", "n_vocab", "batchsize", "bproplen", "repeat")
-        given = " ".join(f"{FIXED[name]} {getattr(args, name)}" for name in sizes)
         raise UsageError(
             f"arguments {given} need about {n_bytes / 2**30:,.0f} GiB of memory, "
             f"and this machine has {available / 2**30:,.0f} GiB"

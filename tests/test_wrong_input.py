@@ -45,7 +45,8 @@ def run(script, folder, arguments):
 def run_here(script, folder, arguments):
     """Exit code of the script, and what it wrote to stderr."""
     err = io.StringIO()
-    before = os.getcwd(), sys.argv, signal.getsignal(signal.SIGINT)
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = os.getcwd(), sys.argv, [signal.getsignal(number) for number in numbers]
     os.chdir(folder)
     sys.argv = [script, *arguments]
     try:
@@ -54,9 +55,10 @@ def run_here(script, folder, arguments):
     except SystemExit as exit:
         return exit.code, err.getvalue()
     finally:
-        folder_before, sys.argv, handler = before
+        folder_before, sys.argv, handlers = before
         os.chdir(folder_before)
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in zip(numbers, handlers, strict=True):
+            signal.signal(number, handler)
     raise AssertionError("a command ends with sys.exit")
 
 
@@ -251,3 +253,27 @@ def test_predict_says_that_no_model_of_the_architecture_was_trained(folder):
 @pytest.mark.parametrize("script", ["train_simple_sequence.py", "predict_simple_sequence.py"])
 def test_says_how_to_get_a_gpu(folder, script):
     check(script, folder, ["-g", "99"], 2, ["-g/--gpu: 99 ", ", or -1 for the CPU"])
+
+
+@pytest.mark.parametrize(
+    "command, words",
+    [
+        ("count_limits -u 1000000000", ["--unit 1000000000", "GiB", "this machine has"]),
+        ("count_limits --vocabularies 1", ["--vocabularies: '1' is not a whole number from 2"]),
+        ("count_limits --archs cnn", ["--archs: invalid choice: 'cnn'"]),
+        ("count_limits --seeds 9999999", ["--seeds: '9999999' is not a whole number from 1"]),
+        ("count_limits --processes 9999", ["--processes: '9999' is not a whole number from 1"]),
+        ("count_limits -o text", ["-o/--out: text cannot be written", "expected a folder"]),
+        ("compare_architectures", ["required: ARCH"]),
+        ("compare_architectures cnn", ["ARCH: invalid choice: 'cnn'", "rnn3"]),
+        ("compare_architectures rnn -u 0", ["-u/--unit: '0' is not a whole number from 1"]),
+        ("compare_architectures rnn -r x", ["-r/--resume: invalid choice: 'x'", "auto"]),
+        ("compare_architectures rnn -o=", ["-o/--out: '' cannot be written"]),
+        ("compare_architectures rnn -o text", ["-o/--out: text/rnn cannot be written"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_others_refuse_what_is_typed(folder, command, words):
+    script, *arguments = command.split()
+    arguments = [word.removesuffix("=") for word in arguments] + [""] * command.endswith("=")
+    check(f"{script}.py", folder, arguments, 2, words)
