@@ -70,6 +70,11 @@ class TestArgumentParser:
             "(see --help)\n"
         )
 
+    def test_says_it_in_one_line_whatever_was_typed(self, capsys):
+        with pytest.raises(SystemExit):
+            ArgumentParser("what it does").parse_args(["--a\nb"])
+        assert capsys.readouterr().err.count("\n") == 1
+
     def test_names_the_default_where_there_is_one(self):
         parser = ArgumentParser("what it does")
         parser.add_argument("--unit", default=100, help="units")
@@ -129,6 +134,11 @@ class TestRunCommand:
     def test_turns_a_message_of_several_lines_into_one(self, command):
         assert command(CommandError("one\n  two\n"))[1] == "command.py: error: one two\n"
 
+    def test_shows_no_control_characters(self, command):
+        assert command(CommandError("a\x1b[31m\udcffb"))[1] == (
+            "command.py: error: a\\x1b[31m\\udcffb\n"
+        )
+
     @pytest.mark.parametrize("error", [CommandError("it broke"), ValueError("bad"), MemoryError()])
     def test_shows_the_traceback_and_then_the_line_on_demand(self, command, error):
         lines = command(error, "--debug")[1].splitlines()
@@ -155,11 +165,12 @@ sys.argv[0] = "command.py"
 sys.exit(run_command(lambda argv: print("result")))
 """
     CANNOT_BE_WRITTEN = "command.py: error: standard output cannot be written"
+    ROOT = os.path.dirname(sys.modules["command_line"].__file__)
 
     def run(self, stdout, environment=()):
         environment = {
             **os.environ,
-            "PYTHONPATH": os.path.dirname(sys.modules["command_line"].__file__),
+            "PYTHONPATH": self.ROOT,
         }
         environment.pop("PYTHONUNBUFFERED", None)
         command = [sys.executable, "-c", self.PROGRAM]
@@ -177,6 +188,16 @@ sys.exit(run_command(lambda argv: print("result")))
             error = process.stderr.read()
         assert error == f"{self.CANNOT_BE_WRITTEN}: No space left on device\n"
         assert process.returncode == 1
+
+    def test_that_is_full_as_stderr_is_ends_with_the_code_alone(self):
+        program = self.PROGRAM.replace("import", "import prepare_folder,", 2)
+        program = program.replace("import prepare_folder, sys", "import sys")
+        program = program.replace('print("result")', "prepare_folder('')")
+        environment = {**os.environ, "PYTHONPATH": self.ROOT}
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-c", program]
+            code = subprocess.call(command, stdout=full, stderr=full, env=environment)
+        assert code == 2
 
     def test_that_nobody_reads_is_said_in_one_line(self):
         reader, writer = os.pipe()

@@ -244,6 +244,14 @@ class TestRemoveTemporaryFiles:
         remove_temporary_files(tmp_path)
         assert os.listdir(tmp_path) == [name]
 
+    def test_keeps_what_another_run_is_writing(self, path, tmp_path):
+        def write(file):
+            file.write(b"new")
+            remove_temporary_files(str(tmp_path))
+
+        write_file(path, write)
+        assert content(path) == b"new"
+
 
 DTYPES = st.one_of(
     hnp.boolean_dtypes(),
@@ -489,6 +497,12 @@ class TestObjects:
         overwrite(path, seal(file.getvalue()))
         with pytest.raises(BadFile, match=r"holds objects \(a\), which are never loaded"):
             read_arrays(path, only)
+
+    @pytest.mark.parametrize("dtype", ["c8", "M8[s]", "i4,f4", "V3"])
+    def test_of_kinds_that_nobody_writes_are_refused(self, path, dtype):
+        overwrite(path, seal(archive(("a.npy", npy(np.zeros(2, dtype))))))
+        with pytest.raises(BadFile, match="other than numbers and text"):
+            read_arrays(path)
 
     def test_within_a_structure_are_refused(self, path):
         array = np.array([(1, WouldWriteAFile())], dtype=[("number", "i4"), ("thing", "O")])
