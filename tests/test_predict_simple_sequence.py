@@ -187,6 +187,10 @@ class TestStandardOutput:
 
 
 class TestHelp:
+    @pytest.fixture(scope="class")
+    def text(self, folder):
+        return " ".join(" ".join(predict(folder, "-h")).partition("options:")[2].split())
+
     @pytest.mark.parametrize(
         "short, long, default",
         [
@@ -198,6 +202,5 @@ class TestHelp:
             ("-m", "--modelpath", "result/{arch}_simple_sequence.model"),
         ],
     )
-    def test_names_every_option_and_its_default(self, folder, short, long, default):
-        text = " ".join(" ".join(predict(folder, "-h")).partition("options:")[2].split())
+    def test_names_every_option_and_its_default(self, text, short, long, default):
         assert re.search(rf"{short}\b.*?{long} (.*?)\(default: (.*?)\)", text)[2] == default
