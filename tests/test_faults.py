@@ -1,4 +1,4 @@
-"""What a run survives: being killed, a full disk, a folder that is lost, files that are damaged.
+"""What a run survives: being killed, a full disk, a folder that is lost.
 
 The command runs in a process group of its own. Where a fault is to strike at a certain place, the
 test starts the real script from a few lines, SABOTEUR, that replace what the operating system
@@ -21,23 +21,10 @@ import time
 
 import chainer_compat
 
-import chainer.links as L
 import numpy as np
 import pytest
-from chainer import optimizers
-from chainer.serializers import DictionarySerializer, save_npz
-from chainer.training import Trainer
 
-from bptt_updater import BPTTUpdater
-from command_line import CommandError
-from extensions.log_report import LogReport
-from extensions.snapshot import Snapshot
-from extensions.stop import Stop
 from models import ARCHS
-from models.model_file import load_model, save_model
-from parallel_sequential_iterator import ParallelSequentialIterator
-from safe_files import BadFile, read_arrays, write_arrays
-from simple_sequence.simple_sequence_dataset import get_simple_sequence
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCRIPT = str(ROOT / "train_simple_sequence.py")
@@ -274,10 +261,9 @@ class TestKilled:
         self.survive(tmp_path, undisturbed(arch, 3), arch, epochs=3, n_kills=3, seed=0)
 
     @pytest.mark.faults
-    @pytest.mark.parametrize("seed", [1, 2])
     @pytest.mark.parametrize("arch", ARCHS)
-    def test_many_times_a_run_ends_as_if_undisturbed(self, tmp_path, undisturbed, arch, seed):
-        self.survive(tmp_path, undisturbed(arch, 12), arch, epochs=12, n_kills=12, seed=seed)
+    def test_many_times_a_run_ends_as_if_undisturbed(self, tmp_path, undisturbed, arch):
+        self.survive(tmp_path, undisturbed(arch, 12), arch, epochs=12, n_kills=15, seed=1)
 
     @pytest.mark.parametrize("step", ["open", "write", "fsync", "replace"])
     def test_while_writing_a_snapshot_the_one_before_is_resumed(self, tmp_path, step):
@@ -389,165 +375,6 @@ class TestDisk:
         assert result.stderr == "warning: result/loss.png cannot be drawn: Is a directory\n"
         assert_whole(tmp_path / "result" / "accuracy.png")
         assert_whole(tmp_path / "result" / "rnn_simple_sequence.model")
-
-
-def damages(content, n_flips, n_cuts, seed):
-    """Copies of a file's content, each with one bit turned or its end cut off, and what was done.
-
-    The seed is new for each file, the same in each run of the tests.
-    """
-    chance = random.Random(seed)
-    for _ in range(n_flips):
-        place, bit = chance.randrange(len(content)), chance.randrange(8)
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << bit
-        yield f"bit {bit} of byte {place}", bytes(damaged)
-    for _ in range(n_cuts):
-        length = chance.randrange(len(content))
-        yield f"cut to {length}", content[:length]
-
-
-def sealed_again(content):
-    """The content with a seal that fits, as who damages a file on purpose would write it."""
-    return content[:-64] + hashlib.sha256(content[:-64]).hexdigest().encode()
-
-
-def tiny_training(arch, folder):
-    """A trainer of a few parameters that saves each update, and its Snapshot extension."""
-    np.random.seed(0)
-    tokens = get_simple_sequence(4, 5)
-    model = L.Classifier(ARCHS[arch](n_vocab=4, n_units=3))
-    optimizer = optimizers.Adam().setup(model)
-    updater = BPTTUpdater(ParallelSequentialIterator(tokens, 2), optimizer, 3, device=-1)
-    trainer = Trainer(updater, Stop(1), str(folder))
-    trainer.extend(LogReport())
-    snapshot = Snapshot(fixed={"--arch": arch}, changeable={"--lr": 0.001})
-    trainer.extend(snapshot, trigger=(1, "iteration"))
-    return trainer, snapshot
-
-
-def state_of(trainer):
-    serializer = DictionarySerializer()
-    serializer.save(trainer.updater)
-    return {name: np.array(array) for name, array in serializer.target.items()}
-
-
-@pytest.mark.parametrize("arch", ARCHS)
-class TestDamagedSnapshot:
-    @pytest.fixture
-    def saved(self, arch, tmp_path):
-        """A snapshot, what it holds, and a trainer that has not begun."""
-        trainer, _ = tiny_training(arch, tmp_path)
-        trainer.run()
-        path = max(snapshots(tmp_path).items())[1]
-        fresh, snapshot = tiny_training(arch, tmp_path)
-        return path, state_of(trainer), fresh, snapshot
-
-    def test_is_always_refused_and_changes_nothing(self, saved):
-        path, _, trainer, snapshot = saved
-        before = state_of(trainer)
-        for damage, content in damages(path.read_bytes(), 150, 50, seed=str(path.name)):
-            path.write_bytes(content)
-            with pytest.raises(CommandError) as refusal:
-                snapshot.resume(str(path), trainer)
-            assert str(path) in str(refusal.value), damage
-            assert_same_arrays(state_of(trainer), before)
-
-    def test_whose_checksum_was_made_to_fit_is_refused_or_loads_right(self, saved):
-        path, expected, trainer, snapshot = saved
-        before = state_of(trainer)
-        for _, content in damages(path.read_bytes(), 150, 50, seed=str(path.name)):
-            path.write_bytes(sealed_again(content))
-            try:
-                snapshot.resume(str(path), trainer)
-            except CommandError:
-                assert_same_arrays(state_of(trainer), before)
-            else:
-                assert_same_arrays(state_of(trainer), expected)
-                trainer, snapshot = tiny_training(snapshot.about["fixed"]["--arch"], trainer.out)
-
-    def test_that_lacks_an_array_is_refused_and_changes_nothing(self, saved):
-        path, _, trainer, snapshot = saved
-        arrays = read_arrays(path)
-        before = state_of(trainer)
-        for name in arrays:
-            write_arrays(path, {other: arrays[other] for other in arrays if other != name})
-            with pytest.raises(CommandError):
-                snapshot.resume(str(path), trainer)
-            assert_same_arrays(state_of(trainer), before)
-
-
-@pytest.mark.parametrize("arch", ARCHS)
-@pytest.mark.parametrize("save", [save_model, save_npz], ids=["ours", "chainers"])
-def test_damaged_model_is_refused_or_loads_right(tmp_path, arch, save):
-    model = ARCHS[arch](n_vocab=4, n_units=3)
-    path = str(tmp_path / "model")
-    save(path, model)
-    content = pathlib.Path(path).read_bytes()
-    expected = load(path)
-    n_refused = 0
-    for damage, damaged in damages(content, 150, 50, seed=arch):
-        pathlib.Path(path).write_bytes(damaged)
-        try:
-            loaded_arch, loaded = load_model(path)
-        except BadFile:
-            n_refused += 1
-        else:
-            assert loaded_arch == arch, damage
-            assert_same_arrays({n[1:]: p.array for n, p in loaded.namedparams()}, expected)
-    assert n_refused > 100
-
-
-class TestDamagedFileGivenToACommand:
-    @staticmethod
-    def check(folder, script, arguments, path, n_flips, n_cuts, exit_codes):
-        content = path.read_bytes()
-        names = sorted(os.listdir(path.parent))
-        for damage, damaged in damages(content, n_flips, n_cuts, seed=script):
-            path.write_bytes(damaged)
-            result = subprocess.run(
-                [sys.executable, str(ROOT / script), *arguments, str(path)],
-                cwd=folder,
-                env=ENVIRONMENT,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert result.returncode in exit_codes, damage
-            if result.returncode:
-                assert len(result.stderr.splitlines()) == 1, damage
-                assert str(path) in result.stderr, damage
-                assert sorted(os.listdir(path.parent)) == names, damage
-        path.write_bytes(content)
-
-    @pytest.fixture
-    def trained(self, tmp_path, undisturbed):
-        shutil.copytree(undisturbed("rnn", 3), tmp_path / "result")
-        return tmp_path / "result"
-
-    def check_train(self, folder, n_flips, n_cuts):
-        path = folder / "snapshot_iter_20"
-        arguments = [*SMALL, "-e", "3", "-r"]
-        self.check(folder, "train_simple_sequence.py", arguments, path, n_flips, n_cuts, {1})
-
-    def check_predict(self, folder, n_flips, n_cuts):
-        path = folder / "rnn_simple_sequence.model"
-        self.check(folder, "predict_simple_sequence.py", ["-m"], path, n_flips, n_cuts, {0, 1})
-
-    def test_train_says_so_in_one_line(self, trained):
-        self.check_train(trained, n_flips=3, n_cuts=2)
-
-    def test_predict_says_so_in_one_line(self, trained):
-        self.check_predict(trained, n_flips=3, n_cuts=2)
-
-    @pytest.mark.faults
-    def test_train_says_so_in_one_line_however_it_is_damaged(self, trained):
-        self.check_train(trained, n_flips=40, n_cuts=20)
-
-    @pytest.mark.faults
-    def test_predict_says_so_in_one_line_however_it_is_damaged(self, trained):
-        self.check_predict(trained, n_flips=40, n_cuts=20)
 
 
 class TestMemory:
