@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counting.scores import periods
-from counting.traces import correlations, generate, position_in_run, record, recurrent_layers
+from counting.traces import correlations, position_in_run, record, recurrent_layers
 from drawing import DPI, MISTAKE, STYLES, WIDTH, Style
 from models import Model
+from models.generation import generate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ def draw_counting(model: Model, arch: str, layer: int = 1) -> "Figure":
     from matplotlib.figure import Figure
 
     tokens = periods(len(model.embed.W), 2)
-    generated = generate(model, tokens[0], len(tokens))
+    generated = generate(model, tokens[:1], len(tokens) - 1)
     states, probabilities = record(model, model.xp.asarray(tokens), layer)
     position = position_in_run(tokens)
     r = correlations(states, tokens)

@@ -4,7 +4,7 @@ import chainer_compat
 
 import chainer.functions as F
 import numpy as np
-from chainer import Link, as_array, no_backprop_mode, using_config
+from chainer import Link, no_backprop_mode, using_config
 from chainer.backends import cuda
 from chainer.types import NdArray
 from numpy.typing import NDArray
@@ -45,27 +45,6 @@ def record(model: Model, tokens: NdArray, layer: int) -> tuple[NDArray, NDArray]
     model.reset_state()
     xp = model.xp
     return cuda.to_cpu(xp.stack(states)), cuda.to_cpu(xp.stack(probabilities))
-
-
-def generate(model: Model, first: int, count: int) -> NDArray[np.int32]:
-    """What the model writes when it reads its own most likely predictions, from a reset state.
-
-    Args:
-        model: one of the architectures. Its state is lost: it is reset before and after.
-        first (int): id to begin with.
-        count (int): how many ids to give, the first included.
-
-    Returns:
-        numpy.ndarray: int32, ``(count,)``.
-    """
-    ids = [int(first)]
-    model.reset_state()
-    with using_config("train", False), no_backprop_mode():
-        while len(ids) < count:
-            logits = as_array(model(model.xp.asarray(ids[-1:], np.int32)))
-            ids.append(int(logits.argmax()))
-    model.reset_state()
-    return np.array(ids, np.int32)
 
 
 def position_in_run(tokens: NDArray[np.integer]) -> NDArray[np.integer]:

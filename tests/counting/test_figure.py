@@ -5,8 +5,9 @@ import pytest
 
 from counting.figure import draw_counting
 from counting.scores import free_run, periods
-from counting.traces import correlations, generate, position_in_run, record
+from counting.traces import correlations, position_in_run, record
 from models import ARCHS
+from models.generation import generate
 
 V, U = 5, 6
 TOKENS = periods(V, 2)
@@ -44,7 +45,7 @@ def case(request):
 
 def test_sequences_are_the_true_and_the_generated_one(case):
     drawn, model, _ = case
-    written = generate(model, 1, N + 1)
+    written = generate(model, [1], N)
     for label, tokens in (("true", TOKENS), ("generated", written)):
         x, y = drawn.line(label).get_data()
         assert x.tolist() == list(range(N + 1)) and y.tolist() == tokens.tolist()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counting.scores import periods
-from counting.traces import correlations, generate, position_in_run, record, recurrent_layers
+from counting.traces import correlations, position_in_run, record, recurrent_layers
 from models import ARCHS
 
 V, U = 6, 8
@@ -87,14 +87,6 @@ class TestRecord:
         model.dropout_ratio = 0.9
         second, _ = record(model, periods(V, 1), 2)
         np.testing.assert_array_equal(first, second)
-
-
-@each_arch
-def test_generate_feeds_each_prediction_back(arch):
-    model = model_of(arch)
-    written = generate(model, 1, 20)
-    assert written.dtype == np.int32 and written[0] == 1 and len(written) == 20
-    np.testing.assert_array_equal(read(model, written[:-1]).argmax(axis=1), written[1:])
 
 
 class TestPositionInRun:
