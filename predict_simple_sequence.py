@@ -3,6 +3,7 @@
 python predict_simple_sequence.py
 python predict_simple_sequence.py -a rnn2 -p 5 -l 45
 python predict_simple_sequence.py -a lstm --plot counting.png --layer 2
+python predict_simple_sequence.py -a lstm --prime "It was" --temperature 0.5
 """
 
 if __name__ == "__main__":
@@ -14,17 +15,20 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import chainer_compat
 
 import chainer
 import numpy as np
+from numpy.typing import NDArray
 
 from command_line import (
     ArgumentParser,
     CommandError,
     UsageError,
     check_gpu,
+    positive_number,
     run_command,
     whole_number,
 )
@@ -32,9 +36,12 @@ from counting.figure import MOST_TOKENS, draw_counting
 from counting.traces import recurrent_layers
 from drawing import picture, save_figure
 from models import ARCHS, Model
+from models.generation import Choice, generate, most_likely, sampler
 from models.model_file import load_model
 from safe_files import BadFile
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from simple_sequence.vocabulary import BadToken, CharVocabulary, Vocabulary, WordVocabulary
+from simple_sequence.vocabulary_file import load_vocabulary, vocabulary_path
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -55,8 +62,31 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         default=-1,
         help="CUDA device, negative for the CPU",
     )
-    add("-p", "--primeindex", type=whole_number(0), default=1, help="the number to begin with")
-    add("-l", "--length", type=whole_number(1), default=100, help="how many numbers to generate")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument(
+        "-p",
+        "--primeindex",
+        type=whole_number(0),
+        metavar="ID",
+        help="the number to begin with (default: 1)",
+    )
+    begin.add_argument(
+        "--prime", metavar="TEXT", help="for a model of your own data: tokens to begin with"
+    )
+    add("-l", "--length", type=whole_number(1), default=100, help="how many tokens to generate")
+    add(
+        "--temperature",
+        type=positive_number,
+        metavar="T",
+        help="sample, from the likelier tokens the smaller T is (default: take the likeliest)",
+    )
+    add(
+        "--top-k",
+        type=whole_number(1),
+        metavar="K",
+        help="sample from the K likeliest tokens only (default: from all)",
+    )
+    add("--seed", type=whole_number(0, 2**32 - 1), help="of the sampling (default: 0)")
     add("-m", "--modelpath", help="model file (default: result/{arch}_simple_sequence.model)")
     add(
         "--plot",
@@ -67,8 +97,13 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     add("--layer", type=whole_number(1), metavar="N", help="with --plot: whose units are drawn")
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
+    # No default of argparse, which takes a default that is given for one that is not.
+    if args.primeindex is None:
+        args.primeindex = 1
     if args.layer and not args.plot:
         raise UsageError("argument --layer: is of use with --plot only")
+    if args.seed is not None and not (args.temperature or args.top_k):
+        raise UsageError("argument --seed: is of use with --temperature or --top-k only")
     if args.gpu >= 0:
         check_gpu(args.gpu)
     return args
@@ -90,27 +125,84 @@ def main(argv: list[str]) -> int:
     for option, given, found in (("-a/--arch", args.arch, arch), ("-u/--unit", args.unit, n_units)):
         if given not in (None, found):
             raise UsageError(f"argument {option}: {path} has {found}, not {given}")
-    if args.primeindex >= n_vocab:
+    vocabulary = read_vocabulary(path, n_vocab)
+    prime = prime_ids(args, path, vocabulary, n_vocab)
+    if args.top_k is not None and args.top_k > n_vocab:
         raise UsageError(
-            f"argument -p/--primeindex: {args.primeindex} is not in the vocabulary of "
-            f"{path}; choose from 0 to {n_vocab - 1}"
+            f"argument --top-k: {path} knows {n_vocab} tokens, not {args.top_k}; "
+            f"choose from 1 to {n_vocab}"
         )
     if args.plot:
-        check_plot(args, arch, model)
+        check_plot(args, arch, model, vocabulary)
     device = chainer.get_device(args.gpu)
     device.use()
     model.to_device(device)
-    predicted = generate(model, args.primeindex, args.length)
-    print(f"Predicted sequence: {predicted}")
-    print(score(predicted, n_vocab))
+    choose: Choice = most_likely
+    if args.temperature or args.top_k:
+        choose = sampler(args.temperature or 1.0, args.top_k, args.seed or 0)
+    predicted = generate(model, prime, args.length, choose).tolist()
+    if isinstance(vocabulary, CharVocabulary | WordVocabulary):
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="replace")  # not every terminal has every character
+        print(vocabulary.decode(predicted))
+    else:
+        print(f"Predicted sequence: {predicted}")
+    if vocabulary is None:
+        print(score(predicted, n_vocab))
     if args.plot:
         save_figure(draw_counting(model, arch, args.layer or 1), args.plot)
         print(f"Written: {args.plot}")
     return 0
 
 
-def check_plot(args: argparse.Namespace, arch: str, model: Model) -> None:
+def read_vocabulary(path: str, n_vocab: int) -> Vocabulary | None:
+    """The vocabulary beside the model, None for a model of the built-in sequence."""
+    try:
+        return load_vocabulary(path, n_vocab)
+    except BadFile as error:
+        raise CommandError(
+            f"{vocabulary_path(path)} {error}; expected what train_simple_sequence.py has written "
+            "together with the model, or no such file"
+        ) from error
+
+
+def prime_ids(
+    args: argparse.Namespace, path: str, vocabulary: Vocabulary | None, n_vocab: int
+) -> Sequence[int] | NDArray[np.integer]:
+    """The ids that the options name to begin with."""
+    if args.prime is None:
+        if args.primeindex >= n_vocab:
+            raise UsageError(
+                f"argument -p/--primeindex: {args.primeindex} is not in the vocabulary of "
+                f"{path}; choose from 0 to {n_vocab - 1}"
+            )
+        return [args.primeindex]
+    if vocabulary is None:
+        raise UsageError(
+            f"argument --prime: {path} is a model of the built-in sequence; "
+            "give the number to begin with as -p/--primeindex"
+        )
+    try:
+        ids = vocabulary.encode(args.prime)
+    except BadToken as error:
+        raise UsageError(
+            f"argument --prime: {args.prime!r} has {error.at(0)}; "
+            f"expected tokens of the data that {path} was trained on"
+        ) from error
+    if not len(ids):
+        raise UsageError(f"argument --prime: {args.prime!r} holds no token; expected one at least")
+    return ids
+
+
+def check_plot(
+    args: argparse.Namespace, arch: str, model: Model, vocabulary: Vocabulary | None
+) -> None:
     """Refuse what cannot be drawn."""
+    if vocabulary is not None:
+        raise UsageError(
+            "argument --plot: how a network counts can be drawn of the built-in sequence only, "
+            "and this one was trained on other data"
+        )
     n_layers = len(recurrent_layers(model))
     if args.layer is not None and args.layer > n_layers:
         raise UsageError(
@@ -124,27 +216,6 @@ def check_plot(args: argparse.Namespace, arch: str, model: Model) -> None:
             f"argument --plot: two periods of a vocabulary of {n_vocab} are {n_tokens:,} tokens; "
             f"from 1 to {MOST_TOKENS:,} can be drawn"
         )
-
-
-def generate(model: Model, first: int, length: int) -> list[int]:
-    """Let the model run free: feed each most likely prediction back in.
-
-    Args:
-        model: one of the architectures.
-        first (int): id to begin with.
-        length (int): how many ids to generate.
-
-    Returns:
-        list of int: ``length + 1`` ids, ``first`` included.
-    """
-    xp = model.xp
-    ids = [first]
-    model.reset_state()
-    with chainer.using_config("train", False), chainer.no_backprop_mode():
-        for _ in range(length):
-            logits = chainer.as_array(model(xp.asarray(ids[-1:], dtype=np.int32)))
-            ids.append(int(logits[0].argmax()))
-    return ids
 
 
 def score(predicted: Sequence[int], n_vocab: int) -> str:

@@ -14,6 +14,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable, Mapping
+from io import BufferedReader
 from typing import IO, BinaryIO
 
 import numpy as np
@@ -154,7 +155,7 @@ def read_arrays(
     Raises:
         BadFile: if the file is missing or damaged, holds objects, or would take too much memory.
     """
-    with _open(path) as file:
+    with open_file(path) as file:
         try:
             size = os.fstat(file.fileno()).st_size
             if size == 0:
@@ -170,7 +171,12 @@ def read_arrays(
             raise BadFile("is damaged or of another format") from error
 
 
-def _open(path: str) -> BinaryIO:
+def open_file(path: str) -> BufferedReader:
+    """Open a regular file for reading in binary.
+
+    Raises:
+        BadFile: if there is none, or it may not be read.
+    """
     try:
         if os.path.isdir(path):
             raise BadFile("is a folder")

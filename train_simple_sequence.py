@@ -3,6 +3,7 @@
 python train_simple_sequence.py
 python train_simple_sequence.py -a rnn2
 python train_simple_sequence.py -a rnn2 -e 20 -r result/snapshot_iter_225
+python train_simple_sequence.py -a lstm --data book.txt --tokens char --valid-fraction 0.1
 """
 
 if __name__ == "__main__":
@@ -12,6 +13,8 @@ if __name__ == "__main__":
 
 import os
 import sys
+from functools import partial
+from typing import Any
 
 import chainer_compat
 
@@ -30,16 +33,19 @@ from extensions.counting_report import CountingEvaluator
 from extensions.dump_graph import DumpGraph
 from extensions.finite_loss import FiniteLoss
 from extensions.log_report import LogReport
+from extensions.perplexity import add_perplexity
 from extensions.plot_log import PlotLog
 from extensions.snapshot import Snapshot
 from extensions.stop import Stop
 from extensions.tensorboard import TensorBoard
 from extensions.terminal import ProgressBar, print_report
-from extensions.window_evaluator import window_length
+from extensions.window_evaluator import WindowEvaluator, window_length
 from models import ARCHS
 from models.model_file import save_model
 from parallel_sequential_iterator import ParallelSequentialIterator
-from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from simple_sequence.vocabulary import to_json
+from simple_sequence.vocabulary_file import save_vocabulary
+from training_data import read_data
 from training_options import CHANGEABLE, FIXED, parse_arguments, resume_command, trigger
 
 
@@ -49,12 +55,15 @@ def main(argv: list[str]) -> int:
     print(f"GPU: {args.gpu}")
     print(f"# Architecture: {args.arch}")
     print(f"# Minibatch-size: {args.batchsize}")
-    print(f"# epoch: {args.epoch}")
+    print(f"# epoch: {args.epoch}", flush=True)
+    data = read_data(args)  # whose vocabulary decides the sizes of the model
+    if args.data is not None:
+        print(f"# Data: {args.data}, {data}")
     print("", flush=True)
 
     # 1. Set up the model, and a copy to evaluate: same parameters, a recurrent state of its own.
     np.random.seed(args.seed)
-    model = L.Classifier(ARCHS[args.arch](args.n_vocab, args.unit))
+    model = L.Classifier(ARCHS[args.arch](data.n_vocab, args.unit))
     device = chainer.get_device(args.gpu)
     device.use()
     model.to_device(device)
@@ -66,12 +75,12 @@ def main(argv: list[str]) -> int:
     if args.gradclip:
         optimizer.add_hook(GradientClipping(args.gradclip))
 
-    # 3. Make the dataset. Where counting is all there is to learn, the test is the same sequence.
-    train = test = get_simple_sequence(args.n_vocab, args.repeat)
+    # 3. Take the datasets. Where counting is all there is to learn, the test is the same sequence.
+    train, test = data.train, data.test
 
     # 4. Set up the iterators.
     train_iter = ParallelSequentialIterator(train, args.batchsize)
-    test_iter = ParallelSequentialIterator(test, args.batchsize, repeat=False)
+    test_iter = ParallelSequentialIterator(test, min(args.batchsize, len(test)), repeat=False)
 
     # 5. Set up the updater: truncated back-propagation through time.
     updater = BPTTUpdater(train_iter, optimizer, args.bproplen, device)
@@ -80,19 +89,33 @@ def main(argv: list[str]) -> int:
     stop = Stop(args.epoch)
     trainer = Trainer(updater, stop, args.out)
     trainer.extend(FiniteLoss())
-    two_periods = periods(args.n_vocab, 2)
-    trainer.extend(
-        CountingEvaluator(
-            test_iter,
-            evaluated,
-            two_periods,
-            window=window_length(args.bproplen, args.batchsize, args.n_vocab),
-            device=device,
-            eval_hook=lambda _: evaluated.predictor.reset_state(),
-        )
-    )
+    evaluation: dict[str, Any] = {
+        "window": window_length(args.bproplen, args.batchsize, data.n_vocab),
+        "device": device,
+        "eval_hook": lambda _: evaluated.predictor.reset_state(),
+    }
+    picture = None
+    if args.data is None:
+        two_periods = periods(data.n_vocab, 2)
+        n_free = len(two_periods) - 1
+        trainer.extend(CountingEvaluator(test_iter, evaluated, two_periods, **evaluation))
+        trainer.extend(LogReport())
+        columns = ["boundary_accuracy", "free_run"] if args.counting else []
+        curves = {
+            "boundary_accuracy": "boundary accuracy",
+            "free_run": f"free run (of {n_free:,} tokens)",
+        }
+        scales = {"free_run": 1 / n_free}
+        trainer.extend(PlotLog(curves, "share of right tokens", "counting.png", scales))
+        if n_free <= MOST_TOKENS:
+            picture = partial(draw_counting, evaluated.predictor, args.arch)
+    else:
+        trainer.extend(WindowEvaluator(test_iter, evaluated, **evaluation))
+        trainer.extend(LogReport(add_perplexity))
+        columns = ["perplexity", "val_perplexity"]
+        curves = {"perplexity": "training", "val_perplexity": "validation"}
+        trainer.extend(PlotLog(curves, "perplexity", "perplexity.png"))
     trainer.extend(DumpGraph("main/loss"))
-    trainer.extend(LogReport())
     trainer.extend(
         print_report(
             [
@@ -101,7 +124,7 @@ def main(argv: list[str]) -> int:
                 "validation/main/loss",
                 "main/accuracy",
                 "validation/main/accuracy",
-                *(["boundary_accuracy", "free_run"] if args.counting else []),
+                *columns,
                 "elapsed_time",
             ]
         )
@@ -111,24 +134,16 @@ def main(argv: list[str]) -> int:
     trainer.extend(PlotLog(loss, "loss (nats a token)", "loss.png"))
     accuracy = {key.format("accuracy"): label for key, label in curves.items()}
     trainer.extend(PlotLog(accuracy, "accuracy (share of right tokens)", "accuracy.png"))
-    n_free = len(two_periods) - 1
-    counting = {
-        "boundary_accuracy": "boundary accuracy",
-        "free_run": f"free run (of {n_free:,} tokens)",
-    }
-    scales = {"free_run": 1 / n_free}
-    trainer.extend(PlotLog(counting, "share of right tokens", "counting.png", scales))
     if args.tensorboard:
-        few = n_free <= MOST_TOKENS
-        picture = (lambda: draw_counting(evaluated.predictor, args.arch)) if few else None
         trainer.extend(TensorBoard(picture))
     if sys.stdout.isatty():
         trainer.extend(ProgressBar())
     options = vars(args)
     snapshot = Snapshot(
-        fixed={name: options[key] for key, name in FIXED.items()},
+        fixed={**data.fixed, **{name: options[key] for key, name in FIXED.items()}},
         changeable={name: options[key] for key, name in CHANGEABLE.items()},
         keep=args.keep,
+        vocabulary=None if data.vocabulary is None else to_json(data.vocabulary),
     )
     trainer.extend(snapshot, trigger=trigger(args.snapshot_every))
 
@@ -145,6 +160,7 @@ def main(argv: list[str]) -> int:
         try:
             trainer.run(show_loop_exception_msg=False)
             if not stop.signal:
+                save_vocabulary(model_path, data.vocabulary)
                 save_model(model_path, model.predictor)
         except OSError as error:
             if error.filename is None:
@@ -156,9 +172,12 @@ def main(argv: list[str]) -> int:
         command = snapshot.last and resume_command(argv, snapshot.last)
         print(f"Stopped. Go on with: {command}" if command else "Stopped before the first update.")
         return 128 + stop.signal
-    pictures = "loss.png, accuracy.png, counting.png" + ", tensorboard" * args.tensorboard
+    pictures = "loss.png, accuracy.png, "
+    pictures += "counting.png" if args.data is None else "perplexity.png"
+    pictures += ", tensorboard" * args.tensorboard
     print(f"Written to {args.out}: {os.path.basename(model_path)}, log, {pictures}")
-    print(f"Let it run free: python predict_simple_sequence.py -m {model_path}")
+    sampled = " --temperature 0.5" if args.tokens else ""
+    print(f"Let it run free: python predict_simple_sequence.py -m {model_path}{sampled}")
     assert snapshot.last is not None  # saved when the training ended
     print(f"Train longer: {resume_command(argv, snapshot.last, epoch=2 * args.epoch)}")
     return 0

@@ -19,16 +19,18 @@ from models import ARCHS
 from models.model_file import parameter_shapes
 from simple_sequence.simple_sequence_dataset import N_VOCABULARY
 
-# Options that a snapshot is bound to, by the name of their value.
+_REPEAT = 100
+# Options that a snapshot is bound to, by the name of their value; to the data it is bound as well.
 FIXED = {
     "arch": "--arch",
     "unit": "--unit",
-    "n_vocab": "--n-vocab",
-    "repeat": "--repeat",
     "batchsize": "--batchsize",
     "bproplen": "--bproplen",
     "seed": "--seed",
 }
+# Options of the user's own data, and those that only the built-in sequence has.
+_OWN = {"tokens": "--tokens", "valid": "--valid", "valid_fraction": "--valid-fraction"}
+_BUILT_IN = {"repeat": "--repeat", "counting": "--counting"}
 # Options that may be others when a training is resumed.
 CHANGEABLE = {
     "epoch": "--epoch",
@@ -36,6 +38,8 @@ CHANGEABLE = {
     "gradclip": "--gradclip",
     "gpu": "--gpu",
     "out": "--out",
+    "data": "--data",
+    "valid": "--valid",
     "snapshot_every": "--snapshot-every",
     "keep": "--keep",
 }
@@ -100,10 +104,31 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
     add(
         "--n-vocab",
         type=whole_number(2),
-        default=N_VOCABULARY,
-        help="size of the vocabulary: numbers below this appear",
+        help="size of the vocabulary: numbers below this appear; unless given, your own data "
+        f"have as many as there are (default: {N_VOCABULARY})",
     )
-    add("--repeat", type=whole_number(1), default=100, help="periods of the sequence in the data")
+    add(
+        "--repeat",
+        type=whole_number(1),
+        help=f"periods of the sequence in the data (default: {_REPEAT})",
+    )
+    add(
+        "--data",
+        metavar="PATH",
+        help="train on this file: integers as .npy or text, or, with --tokens, plain text "
+        "(default: the built-in sequence)",
+    )
+    add("--tokens", choices=["char", "word"], help="with --data: it is text, learnt by these")
+    held_out = parser.add_mutually_exclusive_group()
+    held_out.add_argument(
+        "--valid", metavar="PATH", help="with --data: test on this file (default: on --data)"
+    )
+    held_out.add_argument(
+        "--valid-fraction",
+        type=fraction,
+        metavar="F",
+        help="with --data: hold this share of it out, at its end, to test on",
+    )
     add(
         "--snapshot-every",
         type=interval,
@@ -126,12 +151,47 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
     )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
-    _check_sizes(args)
+    _choose_data(args)
     if args.gpu >= 0:
         check_gpu(args.gpu)
     if args.tensorboard:
         check_tensorboard()
     return args
+
+
+def _choose_data(args: argparse.Namespace) -> None:
+    """Refuse options that are of no use with the data; fill in what the built-in sequence has."""
+    if args.data is None:
+        for key, option in _OWN.items():
+            if getattr(args, key) is not None:
+                raise UsageError(f"argument {option}: is of use with --data PATH only")
+        args.n_vocab = args.n_vocab or N_VOCABULARY
+        args.repeat = args.repeat or _REPEAT
+        check_sizes(args, args.n_vocab, args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat)
+        return
+    for key, option in _BUILT_IN.items():
+        if getattr(args, key):
+            raise UsageError(f"argument {option}: is of the built-in sequence, not of --data PATH")
+    if args.tokens and args.n_vocab:
+        raise UsageError(
+            f"argument --n-vocab: text has its own vocabulary; give --tokens {args.tokens} alone"
+        )
+    for option, path in (("--data", args.data), ("--valid", args.valid)):
+        if args.tokens and path and path.endswith(".npy"):
+            raise UsageError(
+                f"argument --tokens: {option} {path} holds ids already; expected a file of text"
+            )
+
+
+def fraction(text: str) -> float:
+    """An argparse type: a number between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
 
 
 def interval(text: str) -> str:
@@ -148,18 +208,31 @@ def trigger(text: str) -> tuple[int, str]:
     return int(text.rstrip("e")), "epoch" if text.endswith("e") else "iteration"
 
 
-def _check_sizes(args: argparse.Namespace) -> None:
-    """Refuse what cannot work, before any memory is taken."""
-    n_tokens = args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat
+def check_sizes(args: argparse.Namespace, n_vocab: int, n_tokens: int) -> None:
+    """Refuse what cannot work, before any memory is taken.
+
+    Args:
+        args (argparse.Namespace): the options.
+        n_vocab (int): size of the vocabulary.
+        n_tokens (int): length of the training data, in memory if they are the built-in sequence.
+
+    Raises:
+        UsageError: if these sizes cannot work on this machine.
+    """
+    built_in = args.data is None
     if args.batchsize > n_tokens:
+        source = f"--n-vocab {n_vocab} --repeat {args.repeat}" if built_in else "--data"
         raise UsageError(
             f"argument -b/--batchsize: {args.batchsize} streams are more than the {n_tokens} "
-            f"tokens of --n-vocab {args.n_vocab} --repeat {args.repeat}; choose at most {n_tokens}"
+            f"tokens of {source}; choose at most {n_tokens}"
         )
-    predictions = args.bproplen * args.batchsize
-    n_bytes = training_memory(args.arch, args.n_vocab, args.unit, predictions) + 4 * n_tokens
-    sizes = ("unit", "n_vocab", "batchsize", "bproplen", "repeat")
-    check_memory(n_bytes, " ".join(f"{FIXED[name]} {getattr(args, name)}" for name in sizes))
+    n_bytes = training_memory(args.arch, n_vocab, args.unit, args.bproplen * args.batchsize)
+    given = f"--unit {args.unit} --n-vocab {n_vocab} --batchsize {args.batchsize} "
+    given += f"--bproplen {args.bproplen}"
+    if built_in:
+        n_bytes += 4 * n_tokens
+        given += f" --repeat {args.repeat}"
+    check_memory(n_bytes, given)
 
 
 def training_memory(arch: str, n_vocab: int, n_units: int, predictions: int) -> int:

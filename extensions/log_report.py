@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 
 import chainer_compat
 
@@ -12,12 +13,16 @@ from safe_files import write_file
 
 
 class LogReport(extensions.LogReport):
-    """Chainer's LogReport, but a crash leaves the log of the epoch before, not half a file."""
+    """Chainer's LogReport, but a crash leaves the log of the epoch before, not half a file.
+
+    Args:
+        postprocess: called with each entry before it is added, to add to it; None for nothing.
+    """
 
     default_name = "LogReport"
 
-    def __init__(self) -> None:
-        super().__init__(log_name=None)
+    def __init__(self, postprocess: Callable[[dict[str, float]], None] | None = None) -> None:
+        super().__init__(postprocess=postprocess, log_name=None)
 
     def initialize(self, trainer: Trainer) -> None:
         """Write the log that a snapshot has brought along."""

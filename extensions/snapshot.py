@@ -10,6 +10,7 @@ from typing import Any
 
 import chainer_compat
 
+import numpy as np
 from chainer.training import Extension, Trainer
 
 from command_line import CommandError, UsageError, one_line
@@ -36,13 +37,19 @@ class Snapshot(Extension):
         fixed (dict): options by name that a training cannot change on its way.
         changeable (dict): those that it can.
         keep (int or None): how many snapshots of this run stay in the folder, None for all.
+        vocabulary (str or None): of the data, kept in each snapshot as the array ``vocabulary``,
+            its text in UTF-8.
     """
 
     priority = -100  # after everything whose state the snapshot holds
     default_name = "snapshot"
 
     def __init__(
-        self, fixed: Mapping[str, Any], changeable: Mapping[str, Any], keep: int | None = None
+        self,
+        fixed: Mapping[str, Any],
+        changeable: Mapping[str, Any],
+        keep: int | None = None,
+        vocabulary: str | None = None,
     ) -> None:
         self.about: dict[str, Any] = {
             "run": secrets.token_hex(8),
@@ -51,6 +58,7 @@ class Snapshot(Extension):
             "changeable": changeable,
         }
         self.keep = keep
+        self.vocabulary = vocabulary
         self.last: str | None = None  # path of the last good snapshot
         self._iteration = 0  # that it is of
         self._resumed: tuple[int, str | None] = 0, None  # iteration and path
@@ -80,6 +88,8 @@ class Snapshot(Extension):
         if iteration == self._iteration:
             return
         arrays = arrays_of(trainer)
+        if self.vocabulary is not None:
+            arrays["vocabulary"] = np.frombuffer(self.vocabulary.encode(), np.uint8)
         bad = not_finite(arrays)
         if bad:
             raise CommandError(f"{bad} is not finite after iteration {iteration}; {self.advice()}")
@@ -134,12 +144,15 @@ class Snapshot(Extension):
         """
         try:
             about = read_about(path)
-            for option, now in self.about["fixed"].items():
-                was = about["fixed"].get(option)
+            fixed = self.about["fixed"]
+            # Of other data much else differs, too, that nobody has typed.
+            data = "--tokens", "--data"
+            for option in sorted({**about["fixed"], **fixed}, key=lambda name: name not in data):
+                now, was = (_given(option, each) for each in (fixed, about["fixed"]))
                 if was != now:
                     raise UsageError(
-                        f"argument -r/--resume: {path} was trained with {option} {was}, "
-                        f"not {option} {now}; give {option} {was} or another snapshot"
+                        f"argument -r/--resume: {path} was trained with {was}, not {now}; "
+                        f"give {was} or another snapshot"
                     )
             load_snapshot(path, about, trainer)
         except BadFile as error:
@@ -195,3 +208,8 @@ class Snapshot(Extension):
 
     def _begin_anew(self) -> None:
         self.about.update(run=secrets.token_hex(8), order=None)
+
+
+def _given(option: str, values: Mapping[str, Any]) -> str:
+    """An option with its value, to be read."""
+    return f"{option} {values[option]}" if option in values else f"no {option}"

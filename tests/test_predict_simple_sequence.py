@@ -199,6 +199,9 @@ class TestHelp:
             ("-g", "--gpu", "-1"),
             ("-p", "--primeindex", "1"),
             ("-l", "--length", "100"),
+            ("", "--temperature", "take the likeliest"),
+            ("", "--top-k", "from all"),
+            ("", "--seed", "0"),
             ("-m", "--modelpath", "result/{arch}_simple_sequence.model"),
         ],
     )

@@ -249,6 +249,8 @@ class TestHelp:
             ("", "--gradclip", "no limit"),
             ("", "--n-vocab", "10"),
             ("", "--repeat", "100"),
+            ("", "--data", "the built-in sequence"),
+            ("", "--valid", "on --data"),
             ("", "--snapshot-every", "1e"),
             ("", "--keep", "keep all"),
         ],

@@ -394,6 +394,19 @@ class TestResumeRefuses:
             "give --unit 3 or another snapshot"
         )
 
+    @pytest.mark.parametrize(
+        ("before", "now", "told"),
+        [
+            ({}, {"--data": "of 9 tokens"}, "no --data, not --data of 9 tokens; give no --data"),
+            ({"--data": "of 9 tokens"}, {}, "--data of 9 tokens, not no --data; give --data of"),
+        ],
+    )
+    def test_a_fixed_option_more_or_less(self, tmp_path, before, now, told):
+        train(tmp_path, fixed=before)
+        path = tmp_path / "snapshot_iter_7"
+        message = self.refuse(path, tmp_path, UsageError, fixed=now)
+        assert f"{path} was trained with {told}" in message
+
     def test_a_path_where_nothing_is(self, tmp_path):
         message = self.refuse(tmp_path / "nothing", tmp_path, UsageError)
         assert f"{tmp_path}/nothing does not exist; expected 'auto' or a file" in message

@@ -27,6 +27,7 @@ from counting.traces import record
 from extensions.counting_report import CountingEvaluator
 from models import ARCHS, RNN, RNN2, RNN3
 from models.dropout import dropout_mask
+from models.generation import generate
 from parallel_sequential_iterator import ParallelSequentialIterator
 
 CPU = chainer.get_device("@numpy")
@@ -157,7 +158,7 @@ class TestEvaluation:
 @each_arch
 def test_prediction_and_traces_equal_those_on_the_cpu(arch, gpu):
     models = [classifier(device, of(arch)).predictor for device in (gpu, CPU)]
-    written, expected = (predict_simple_sequence.generate(model, 1, 20) for model in models)
+    written, expected = (generate(model, [1], 20).tolist() for model in models)
     assert written == expected
     traces, expected = (record(model, model.xp.asarray(TOKENS), layer=1) for model in models)
     for trace, on_the_cpu in zip(traces, expected, strict=True):
