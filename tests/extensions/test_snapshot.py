@@ -248,11 +248,12 @@ class TestKeep:
         train(tmp_path, epochs=1, every=2, keep=1)
         assert iterations(tmp_path) == [3, 6, 9, 12]
 
-    def test_removes_no_file_that_it_cannot_read(self, tmp_path):
+    def test_removes_no_file_that_it_cannot_read_and_says_nothing_of_it(self, tmp_path, capsys):
         (tmp_path / "snapshot_iter_1").write_text("what is this?")
         write_arrays(str(tmp_path / "snapshot_iter_2"), {"snapshot": "{}"})
         train(tmp_path, every=6, keep=1)
         assert iterations(tmp_path) == [1, 2, 12]
+        assert capsys.readouterr().out == ""
 
     def test_removes_no_file_of_another_name(self, tmp_path):
         train(tmp_path, every=6)
