@@ -1,10 +1,12 @@
-"""The type checks that functions over a window share; the rest is tested with those functions."""
+"""Type checks and sums that functions over a window share; the rest is tested with those."""
 
 import chainer_compat
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 from chainer.utils import type_check
+from hypothesis import example, given, settings
 
 from models.window_function import (
     expect_bias,
@@ -12,6 +14,7 @@ from models.window_function import (
     expect_matrix,
     expect_state,
     expect_window,
+    sum_by_id,
 )
 
 IDS = np.zeros((4, 3), np.int32)
@@ -65,3 +68,14 @@ def test_another_shape_raises_invalid_type(name, shape):
 def test_another_type_raises_invalid_type(name, dtype):
     with pytest.raises(type_check.InvalidType):
         check(name, dtype=dtype)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(ids=st.lists(st.integers(0, 11), min_size=1, max_size=24))
+@example([1])  # fewer than there are words, and the first word not among them
+def test_sum_by_id_is_that_of_a_loop(ids):
+    vectors = np.random.RandomState(0).normal(size=(len(ids), 3))
+    expected = np.zeros((12, 3))
+    for k, vector in zip(ids, vectors, strict=True):
+        expected[k] += vector
+    np.testing.assert_allclose(sum_by_id(np.array(ids), vectors, 12), expected, atol=1e-12)
