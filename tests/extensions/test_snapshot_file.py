@@ -44,6 +44,11 @@ FORGED = {
     "a log nested without end": {"_log": "[" * 100_000},
     "a log of numbers": {"_log": 7.0},
     "a negative iteration": {"updater/iteration": -7, "about": {"iteration": -7}},
+    "no iteration yet": {
+        "updater/iteration": 0,
+        "optimizer:main/t": 0,
+        "about": {"iteration": 0},
+    },
     "an iteration that is another": {"updater/iteration": 3},
     "an optimizer that counts otherwise": {"optimizer:main/t": 3},
     "an iteration in words": {"updater/iteration": "seven"},
