@@ -30,16 +30,22 @@ class ParallelSequentialIterator(Iterator):
             Arrays are read in place, never copied whole.
         batch_size (int): number of streams, at least 1.
         repeat (bool): if false, iteration stops once every token has been visited.
+        streams (range or None): numbers of the streams to read, where several processes share
+            them; None for all. Steps and sweeps are counted as if all were read.
 
     Attributes:
         iteration (int): steps read so far. This is not a count of parameter updates.
 
     Raises:
-        ValueError: if ``dataset`` or ``batch_size`` is not as described.
+        ValueError: if ``dataset``, ``batch_size`` or ``streams`` is not as described.
     """
 
     def __init__(
-        self, dataset: NDArray[np.integer] | Sequence[int], batch_size: int, repeat: bool = True
+        self,
+        dataset: NDArray[np.integer] | Sequence[int],
+        batch_size: int,
+        repeat: bool = True,
+        streams: range | None = None,
     ) -> None:
         tokens = np.asarray(dataset)
         if tokens.size == 0:
@@ -53,7 +59,10 @@ class ParallelSequentialIterator(Iterator):
         self.dataset = dataset
         self.batch_size = batch_size
         self.repeat = repeat
-        self.offsets = [b * len(tokens) // batch_size for b in range(batch_size)]
+        streams = range(batch_size) if streams is None else streams
+        if not streams or not 0 <= streams[0] <= streams[-1] < batch_size:
+            raise ValueError(f"streams must be some of the {batch_size}, not {streams}")
+        self.offsets = [b * len(tokens) // batch_size for b in streams]
         self._tokens = tokens
         self.reset()
 
@@ -74,8 +83,9 @@ class ParallelSequentialIterator(Iterator):
 
         Returns:
             tuple of numpy.ndarray: current tokens ``x`` and next tokens ``t``, both int32 of shape
-            ``(length, batch_size)``; ``x[s, b]`` is stream ``b`` at step ``s``. Without ``repeat``
-            the last window holds only the steps that are left. Both are views of one array.
+            ``(length, batch_size)``; ``x[s, b]`` is stream ``b``, or the b-th of ``streams``, at
+            step ``s``. Without ``repeat`` the last window holds only the steps that are left.
+            Both are views of one array.
 
         Raises:
             StopIteration: without ``repeat``, when no step is left.

@@ -13,13 +13,20 @@ from chainer.types import NdArray, Xp
 
 
 def dropout_mask(
-    xp: Xp, ratio: float, shape: tuple[int, int, int], seed: int, layer: int, first_step: int
+    xp: Xp,
+    ratio: float,
+    shape: tuple[int, int, int],
+    seed: int,
+    layer: int,
+    first_step: int,
+    first_stream: int = 0,
 ) -> NdArray:
     """Mask of inverted dropout for a window, each element independent of all others.
 
     N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
-    JMLR 15, 2014. A row ``(t, b)`` depends on the step ``first_step + t`` and not on where the
-    window begins, so reading step by step drops the same units.
+    JMLR 15, 2014. A row ``(t, b)`` depends on the step ``first_step + t`` and the stream
+    ``first_stream + b``, not on where the window begins, so reading step by step drops the same
+    units, and so do several processes that share the streams.
 
     Args:
         xp: array module that the mask is for.
@@ -27,6 +34,7 @@ def dropout_mask(
         shape (tuple of int): ``(T, B, U)``.
         seed, layer (int): which training, and which of its dropout layers; 32 bits count.
         first_step (int): steps since training began, before this window.
+        first_stream (int): number of the window's first stream.
 
     Returns:
         array: float32, 0 where dropped, else ``1 / (1 - ratio)``.
@@ -36,7 +44,8 @@ def dropout_mask(
     n_steps, batch, n_units = shape
     n_words = -(-n_units // 2)  # a word of 32 bits decides for two units
     place = xp.zeros((), np.uint32)
-    for first, count in ((seed, 1), (layer, 1), (first_step, n_steps), (0, batch), (0, n_words)):
+    axes = (seed, 1), (layer, 1), (first_step, n_steps), (first_stream, batch), (0, n_words)
+    for first, count in axes:
         coordinates = (xp.arange(count) + first % 2**32).astype(np.uint32)
         place = _mix(place[..., None] ^ coordinates)
     bits = place.reshape(n_steps, batch, n_words).view(np.uint16)[:, :, :n_units]

@@ -38,6 +38,7 @@ class RNNForLM(Chain):
     Attributes:
         seed (int): of the dropout masks; drawn from NumPy's global generator.
         steps (int): steps of training read so far; with the seed it determines the next masks.
+        first_stream (int): number of the first stream that it reads, where there are others.
     """
 
     dropout_ratio = 0.5
@@ -53,6 +54,7 @@ class RNNForLM(Chain):
             as_array(param)[...] = np.random.uniform(-0.1, 0.1, param.shape)
         self.seed = int(np.random.randint(2**31))
         self.steps = 0
+        self.first_stream = 0
 
     def reset_state(self) -> None:
         """Forget everything read so far. The dropout masks go on; they are not memory."""
@@ -73,7 +75,8 @@ class RNNForLM(Chain):
         """Dropout mask of the window ``h``, or None outside of training."""
         if not config.train:
             return None
-        mask = dropout_mask(self.xp, self.dropout_ratio, h.shape, self.seed, layer, self.steps)
+        place = self.seed, layer, self.steps, self.first_stream
+        mask = dropout_mask(self.xp, self.dropout_ratio, h.shape, *place)
         return mask.astype(h.dtype, copy=False)
 
     def serialize_state(self, serializer: AbstractSerializer) -> None:

@@ -104,9 +104,9 @@ def classifier(predictor, seed=0):
     return L.Classifier(predictor)
 
 
-def bptt_updater(model, optimizer=None, train_iter=None, bprop_len=T, device=-1):
+def bptt_updater(model, optimizer=None, train_iter=None, bprop_len=T, device=-1, **options):
     optimizer = (optimizer or optimizers.SGD(0.05)).setup(model)
-    return BPTTUpdater(train_iter or iterator(), optimizer, bprop_len, device)
+    return BPTTUpdater(train_iter or iterator(), optimizer, bprop_len, device, **options)
 
 
 def standing_still(model, **options):
@@ -263,6 +263,12 @@ class TestLoss:
         train_iter = iterator(batch_size, tokens=np.full(50, 2, np.int32))
         standing_still(model, train_iter=train_iter, bprop_len=1).update()
         np.testing.assert_allclose(model.predictor.b.grad[0, 2], 1 / V - 1, rtol=1e-5)
+
+    def test_gradient_is_multiplied_by_the_weight(self):
+        model, expected = (classifier(RNN(V, U)) for _ in range(2))
+        standing_still(model, weight=0.75).update()
+        standing_still(expected).update()
+        assert_close(grads(model), {k: 0.75 * grad for k, grad in grads(expected).items()})
 
     def test_gradients_of_the_update_before_are_cleared(self):
         model, expected = (classifier(RNN(V, U)) for _ in range(2))

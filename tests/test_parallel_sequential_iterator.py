@@ -384,6 +384,31 @@ class TestDatasets:
         assert as_lists(iterator.next_window(1)) == ([[token]], [[token]])
 
 
+class TestSharedStreams:
+    @given(lengths, st.integers(2, 12), st.booleans(), st.data())
+    @quickly
+    def test_side_by_side_are_those_of_one_iterator(self, length, batch_size, repeat, data):
+        cut = data.draw(st.integers(1, batch_size - 1))
+        shares = range(cut), range(cut, batch_size)
+        whole = ParallelSequentialIterator(np.arange(length), batch_size, repeat)
+        parts = [
+            ParallelSequentialIterator(np.arange(length), batch_size, repeat, streams)
+            for streams in shares
+        ]
+        for n_steps in data.draw(st.lists(st.integers(1, 9), max_size=4)):
+            try:
+                expected = whole.next_window(n_steps)
+            except StopIteration:
+                for part in parts:
+                    with pytest.raises(StopIteration):
+                        part.next_window(n_steps)
+                break
+            windows = [part.next_window(n_steps) for part in parts]
+            for ids, share in zip(expected, zip(*windows, strict=True), strict=True):
+                np.testing.assert_array_equal(np.concatenate(share, axis=1), ids)
+            assert [full_state(part) for part in parts] == 2 * [full_state(whole)]
+
+
 class TestBadArguments:
     @pytest.mark.parametrize("empty", [[], np.zeros(0, np.int32), np.zeros((0, 3), np.int32)])
     def test_empty_dataset(self, empty):
@@ -408,6 +433,11 @@ class TestBadArguments:
     def test_batch_size_that_is_no_positive_whole_number(self, batch_size):
         with pytest.raises(ValueError, match="batch_size .*" + str(batch_size)):
             ParallelSequentialIterator([1, 2, 3], batch_size)
+
+    @pytest.mark.parametrize("streams", [range(0), range(-1, 1), range(1, 3)])
+    def test_streams_that_are_not_of_the_batch(self, streams):
+        with pytest.raises(ValueError, match="streams must be some of the 2"):
+            ParallelSequentialIterator([1, 2, 3], 2, streams=streams)
 
     @pytest.mark.parametrize("length", [0, -1, 2.5, 2.0, "2", None], ids=repr)
     def test_length_of_a_window_that_is_no_positive_whole_number(self, length):

@@ -76,6 +76,12 @@ def test_mask_is_float32_of_the_given_shape():
     assert mask(shape=(2, 3, 4)).shape == (2, 3, 4)
 
 
+def test_mask_of_some_streams_is_their_part_of_the_mask_of_all():
+    some = dropout_mask(np, 0.5, (9, 3, 5), seed=1, layer=2, first_step=4, first_stream=2)
+    whole = dropout_mask(np, 0.5, (9, 5, 5), seed=1, layer=2, first_step=4)
+    np.testing.assert_array_equal(some, whole[:, 2:])
+
+
 def test_ratio_zero_drops_nothing():
     np.testing.assert_array_equal(mask(0.0), np.ones(SHAPE))
 

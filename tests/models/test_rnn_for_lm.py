@@ -204,6 +204,14 @@ def test_training_twice_drops_other_units():
     assert not np.allclose(training(model, ids()).array, first.array)
 
 
+def test_training_on_some_streams_drops_the_units_that_are_dropped_among_all():
+    whole, some = spread(new_model()), spread(new_model())
+    some.first_stream = 1
+    expected = training(whole, ids()).array.reshape(4, 3, V)[:, 1:]
+    y = training(some, ids()[:, 1:]).array
+    np.testing.assert_allclose(y.reshape(4, 2, V), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_masks_go_on_after_reset():
     model = new_model()
     training(model, ids())
