@@ -91,7 +91,7 @@ $(VENV)/main-$(VERSION): requirements-build.txt requirements.txt | interpreter
 	@$(PIP) --no-build-isolation -r requirements.txt
 	@touch $@
 
-$(VENV)/dev-$(VERSION): $(VENV)/main-$(VERSION) requirements-dev.txt
+$(VENV)/dev-$(VERSION): $(VENV)/main-$(VERSION) requirements-dev.txt requirements-mpi.txt
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(PIP) --no-build-isolation -r requirements-dev.txt
 	@touch $@

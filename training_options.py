@@ -149,8 +149,23 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
         help="write TensorBoard events, counting figure and histograms; needs "
         "requirements-tensorboard.txt",
     )
+    add(
+        "--distributed",
+        action="store_true",
+        help="share the streams among the processes that mpiexec starts, -g being the GPU of the "
+        "first one on a machine; needs requirements-mpi.txt",
+    )
+    add(
+        "--communicator",
+        choices=("naive", "pure_nccl"),
+        help="ChainerMN's, for --distributed (default: naive on the CPU, pure_nccl on GPUs)",
+    )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
+    if args.communicator and not args.distributed:
+        raise UsageError(
+            f"argument --communicator: {args.communicator} is for --distributed, which is not given"
+        )
     _choose_data(args)
     if args.gpu >= 0:
         check_gpu(args.gpu)

@@ -1,10 +1,11 @@
 """Snapshots that hold all a training depends on, and going on from one."""
 
 import contextlib
+import functools
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -12,14 +13,18 @@ import chainer_compat
 
 import numpy as np
 from chainer.training import Extension, Trainer
+from numpy.typing import NDArray
 
 from command_line import CommandError, UsageError, one_line
+from distributed import Alone
 from extensions.snapshot_file import (
     age,
+    all_streams,
     arrays_of,
     load_snapshot,
     not_finite,
     read_about,
+    restore,
     save_snapshot,
     survey,
 )
@@ -39,6 +44,8 @@ class Snapshot(Extension):
         keep (int or None): how many snapshots of this run stay in the folder, None for all.
         vocabulary (str or None): of the data, kept in each snapshot as the array ``vocabulary``,
             its text in UTF-8.
+        processes (distributed.Alone): that train together. One file holds the states of all
+            streams, so that as many or as few as one likes can go on from it.
     """
 
     priority = -100  # after everything whose state the snapshot holds
@@ -50,9 +57,11 @@ class Snapshot(Extension):
         changeable: Mapping[str, Any],
         keep: int | None = None,
         vocabulary: str | None = None,
+        processes: Alone | None = None,
     ) -> None:
+        self.processes = processes or Alone()
         self.about: dict[str, Any] = {
-            "run": secrets.token_hex(8),
+            "run": self.processes.once(lambda: secrets.token_hex(8)),
             "order": None,
             "fixed": fixed,
             "changeable": changeable,
@@ -69,7 +78,7 @@ class Snapshot(Extension):
     def initialize(self, trainer: Trainer) -> None:
         """Find the run's place among those of the folder."""
         self._trainer = trainer
-        found = survey(trainer.out)
+        found = self.processes.once(lambda: survey(trainer.out))
         if self.about["order"] is None:
             latest = max((about["order"] for about, _ in found), default=0)
             self.about["order"] = max(time.time_ns(), latest + 1)
@@ -94,7 +103,9 @@ class Snapshot(Extension):
         if bad:
             raise CommandError(f"{bad} is not finite after iteration {iteration}; {self.advice()}")
         path = os.path.join(trainer.out, f"snapshot_iter_{iteration}")
-        save_snapshot(path, {**self.about, "iteration": iteration}, arrays)
+        arrays = all_streams(arrays, self.processes)
+        about = {**self.about, "iteration": iteration}
+        self.processes.once(lambda: save_snapshot(path, about, arrays))
         self.last, self._iteration = path, iteration
         self._own.append((iteration, path))
 
@@ -102,15 +113,18 @@ class Snapshot(Extension):
         """Take note that what was saved last gives a finite loss: older ones can go."""
         while self.keep and len(self._own) > self.keep:
             _, path = self._own.pop(0)
-            with contextlib.suppress(BadFile, FileNotFoundError):
-                if read_about(path)["run"] == self.about["run"]:  # and not overwritten by another
-                    os.remove(path)
+            self.processes.once(functools.partial(self._remove, path))
+
+    def _remove(self, path: str) -> None:
+        with contextlib.suppress(BadFile, FileNotFoundError):
+            if read_about(path)["run"] == self.about["run"]:  # and not overwritten by another
+                os.remove(path)
 
     def withdraw(self, iteration: int) -> None:
         """Take back what was saved of this iteration and later: it gives a bad loss."""
         while self._own and self._own[-1][0] >= iteration:
             number, path = self._own.pop()
-            if number > self._resumed[0]:
+            if number > self._resumed[0] and self.processes.rank == 0:
                 with contextlib.suppress(OSError):
                     os.remove(path)
         if self._iteration >= iteration:
@@ -142,6 +156,9 @@ class Snapshot(Extension):
             UsageError: if the file is none or was trained with other fixed options.
             CommandError: if the file is damaged.
         """
+        self._together(lambda: self._resume(path, trainer), trainer)
+
+    def _resume(self, path: str, trainer: Trainer) -> dict[str, NDArray]:
         try:
             about = read_about(path)
             fixed = self.about["fixed"]
@@ -154,7 +171,7 @@ class Snapshot(Extension):
                         f"argument -r/--resume: {path} was trained with {was}, not {now}; "
                         f"give {was} or another snapshot"
                     )
-            load_snapshot(path, about, trainer)
+            arrays = load_snapshot(path, about, trainer, self.processes)
         except BadFile as error:
             usage = not os.path.isfile(path)
             kind = UsageError if usage else CommandError
@@ -167,9 +184,14 @@ class Snapshot(Extension):
         found = [other for other, _ in survey(trainer.out) if other["fixed"] == about["fixed"]]
         if any(age(other) > age(about) for other in found):
             self._begin_anew()
+        return arrays
 
     def resume_newest(self, trainer: Trainer) -> None:
         """Go on from the newest usable snapshot of this configuration's newest run, if any."""
+        self._together(lambda: self._resume_newest(trainer), trainer)
+
+    def _resume_newest(self, trainer: Trainer) -> dict[str, NDArray]:
+        arrays: dict[str, NDArray] = {}
         found = []
         for about, path in survey(trainer.out, say=True):
             if about["fixed"] == self.about["fixed"]:
@@ -180,7 +202,7 @@ class Snapshot(Extension):
         for about, path in sorted(found, key=lambda pair: age(pair[0]), reverse=True):
             if resumed is None:
                 try:
-                    load_snapshot(path, about, trainer)
+                    arrays = load_snapshot(path, about, trainer, self.processes)
                     resumed = about, path
                 except BadFile as error:
                     print(f"Passed over {path}: it {error}")
@@ -190,6 +212,19 @@ class Snapshot(Extension):
             self._adopt(resumed[1], resumed[0])
         else:
             print(f"No snapshot to resume from in {trainer.out}, starting afresh")
+        return arrays
+
+    def _together(self, resume: Callable[[], dict[str, NDArray]], trainer: Trainer) -> None:
+        """Resume on rank 0; bring trainer and snapshot of the other processes to where it is.
+
+        Nothing is restored from no arrays: then there was no snapshot.
+        """
+        resumed = self.processes.once(
+            lambda: (resume(), self.about, self.last, self._iteration, self._resumed)
+        )
+        arrays, self.about, self.last, self._iteration, self._resumed = resumed
+        if arrays and self.processes.rank > 0:
+            restore(arrays, trainer, self.processes)
 
     def _adopt(self, path: str, about: Mapping[str, Any]) -> None:
         """Become the run that the snapshot is of, or, where its way changes, a new one."""

@@ -17,12 +17,14 @@ from chainer.serializers import DictionarySerializer, NpzDeserializer
 from chainer.training import Trainer
 from numpy.typing import ArrayLike, NDArray
 
+from distributed import Alone
 from safe_files import BadFile, read_arrays, write_arrays
 
 _FORMAT = 1
 _NAME = re.compile("snapshot_iter_([1-9][0-9]*)")
 _MODEL = "updater/model:main"
 _OPTIMIZER = "updater/optimizer:main"
+_STATE = "updater/state"
 _MOMENTS = ("m", "v")  # that Adam keeps of each parameter
 # What a snapshot says of itself, as JSON. ``order`` is the time at which its run began, in ns, or,
 # if the clock was set back, a number above those of the runs that were there.
@@ -100,8 +102,14 @@ def _parse(text: object) -> dict[str, Any]:
     return about
 
 
-def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> None:
-    """Bring the trainer to the state that the snapshot holds, or raise BadFile and leave it."""
+def load_snapshot(
+    path: str, about: Mapping[str, Any], trainer: Trainer, processes: Alone
+) -> dict[str, NDArray]:
+    """Bring the trainer to the state that the snapshot holds, or raise BadFile and leave it.
+
+    Returns:
+        dict: the arrays of the snapshot by name, for :func:`restore` in other processes.
+    """
     optimizer = trainer.updater.get_optimizer("main")
     n_bytes = sum(param.array.nbytes for param in optimizer.target.params())
     # Parameters, Adam's two moments and, generously, recurrent state and log.
@@ -121,7 +129,7 @@ def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> None
         now.save(trainer)
     before = {name: np.array(array) for name, array in now.target.items()}
     try:
-        NpzDeserializer(arrays).load(trainer)
+        restore(arrays, trainer, processes)
         iterations = trainer.updater.iteration, optimizer.t, about["iteration"]
         if min(iterations) < 1 or len(set(iterations)) > 1:
             raise ValueError("its iterations contradict each other")
@@ -130,6 +138,25 @@ def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> None
         new = {name: np.zeros_like(arrays[name]) for name in arrays.keys() - before.keys()}
         NpzDeserializer({**new, **before}).load(trainer)
         raise BadFile(f"does not fit this version of the program ({error})") from error
+    return arrays
+
+
+def restore(arrays: Mapping[str, NDArray], trainer: Trainer, processes: Alone) -> None:
+    """Bring the trainer to the state in the arrays; of the streams, to that of this process's."""
+    states = {name: processes.own(array) for name, array in _states(arrays).items()}
+    NpzDeserializer({**arrays, **states}).load(trainer)
+
+
+def all_streams(arrays: Mapping[str, NDArray], processes: Alone) -> dict[str, NDArray]:
+    """The arrays of one process, with the states of the streams of all."""
+    shares = processes.gather(_states(arrays))
+    states = {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
+    return {**arrays, **states}
+
+
+def _states(arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    """The recurrent states among the arrays, by name, each with a row for every stream."""
+    return {n: array for n, array in arrays.items() if n.startswith(_STATE) and np.ndim(array) == 2}
 
 
 def arrays_of(trainer: Trainer) -> dict[str, NDArray]:

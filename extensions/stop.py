@@ -9,6 +9,8 @@ import chainer_compat
 
 from chainer.training import Trainer
 
+from distributed import Alone
+
 
 class Stop:
     """Trainer's stop trigger: true after ``n_epochs`` sweeps, or once a signal has arrived.
@@ -17,18 +19,24 @@ class Stop:
 
     Args:
         n_epochs (int): sweeps over the training data.
+        processes (distributed.Alone): that stop together.
 
     Attributes:
-        signal (int or None): number of the signal that arrived.
+        signal (int or None): number of the signal that arrived at this process.
     """
 
-    def __init__(self, n_epochs: int) -> None:
+    def __init__(self, n_epochs: int, processes: Alone | None = None) -> None:
         self.n_epochs = n_epochs
+        self.processes = processes or Alone()
         self.signal: int | None = None
 
     def __call__(self, trainer: Trainer) -> bool:
         """Whether the trainer is to stop before its next update."""
-        return self.signal is not None or trainer.updater.epoch >= self.n_epochs
+        return self.any_signal() is not None or trainer.updater.epoch >= self.n_epochs
+
+    def any_signal(self) -> int | None:
+        """Number of the signal that has arrived, at any of the processes."""
+        return self.processes.any_signal(self.signal)
 
     def get_training_length(self) -> tuple[int, str]:
         """For progress bars: how long the training is, and in which unit."""

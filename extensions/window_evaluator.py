@@ -1,14 +1,16 @@
 """Evaluation over windows: as Chainer's Evaluator, but not one step at a time."""
 
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import chainer_compat
 
 from chainer import Link, Variable, as_array, no_backprop_mode
-from chainer.reporter import DictSummary, report_scope
+from chainer.reporter import report_scope
 from chainer.training.extensions import Evaluator
 from chainer.types import DeviceSpec, NdArray
 
+from distributed import Alone
 from freed_memory import keep_freed_memory
 from parallel_sequential_iterator import ParallelSequentialIterator
 
@@ -26,6 +28,7 @@ class WindowEvaluator(Evaluator):
         window (int): steps in a window; affects speed and memory only.
         device: where the windows go; a negative number is the CPU.
         eval_hook: called with the evaluator before each evaluation; reset the state there.
+        processes (distributed.Alone): that share the streams, each with an iterator of its own.
     """
 
     def __init__(
@@ -35,9 +38,11 @@ class WindowEvaluator(Evaluator):
         window: int = 256,
         device: DeviceSpec | int | None = None,
         eval_hook: Callable[[Evaluator], None] | None = None,
+        processes: Alone | None = None,
     ) -> None:
         super().__init__(iterator, target, device=device, eval_hook=eval_hook)
         self.window = window
+        self.processes = processes or Alone()
         keep_freed_memory()
 
     def evaluate(self) -> dict[str, float]:
@@ -47,10 +52,17 @@ class WindowEvaluator(Evaluator):
         if self.eval_hook:
             self.eval_hook(self)
         iterator.reset()
-        summary = DictSummary()
+        sums: defaultdict[str, float] = defaultdict(float)
+        counts: Counter[str] = Counter()
         for x, t in iter(lambda: self._next_window(iterator), None):
-            summary.add(self.evaluate_window(target, x, t))
-        return summary.compute_mean()
+            for name, (mean, count) in self.evaluate_window(target, x, t).items():
+                sums[name] += mean * count
+                counts[name] += count
+        shares = self.processes.gather((sums, counts))
+        return {
+            name: sum(sums[name] for sums, _ in shares) / sum(counts[name] for _, counts in shares)
+            for name in dict.fromkeys(name for sums, _ in shares for name in sums)
+        }
 
     def evaluate_window(self, target: Link, x: NdArray, t: NdArray) -> dict[str, tuple[float, int]]:
         """Means over a window and the number of predictions that each is over, by name."""

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bptt_updater import BPTTUpdater
+from distributed import Alone
 from extensions.window_evaluator import WindowEvaluator
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
@@ -107,6 +108,30 @@ class TestMeans:
         target = Recorder(lambda x, t: {"size": chainer.Variable(np.array(next(reports), "f"))})
         result = WindowEvaluator(iterator(), target, window=1, device=-1)()
         assert result["main/size"] == (2**24 + N_STEPS - 1) / N_STEPS
+
+    def test_are_those_over_the_streams_of_all_processes(self):
+        """Here two, one after the other; some windows have no value of the name ``even``."""
+
+        class Process(Alone):
+            def gather(self, value):
+                shares.append(value)
+                return shares
+
+        def report(x, t):
+            token = chainer.Variable(np.array(x.mean()))
+            return {"token": token, **({"even": token} if x.max() % 2 == 0 else {})}
+
+        shares = []
+        for streams in range(1), range(1, B):
+            share = ParallelSequentialIterator(TOKENS, B, repeat=False, streams=streams)
+            target = Recorder(report)
+            result = WindowEvaluator(share, target, 1, device=-1, processes=Process())()
+        read = [TOKENS[(np.arange(N_STEPS) + b * len(TOKENS) // B) % len(TOKENS)] for b in range(B)]
+        np.testing.assert_allclose(result["main/token"], np.mean(read), rtol=1e-6)
+        alone, together = read[0][read[0] % 2 == 0], np.array(read[1:])
+        together = together[:, together.max(axis=0) % 2 == 0]
+        even = np.concatenate([alone, together.ravel()]).mean()
+        np.testing.assert_allclose(result["main/even"], even, rtol=1e-6)
 
     def test_are_plain_numbers_without_a_graph(self):
         result = evaluator(classifier("rnn"))()
