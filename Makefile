@@ -17,7 +17,7 @@ ARGS ?=
 PARALLEL = -n auto --dist loadfile
 
 .PHONY: help train predict test coverage check test-all-pythons test-gpu \
-    test-faults bench bench-quick pictures clean interpreter
+    test-faults bench bench-quick bench-mpi pictures clean interpreter
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -70,6 +70,9 @@ bench: $(VENV)/bench-$(VERSION)  ## measure beside PyTorch, JAX, NumPy and the t
 bench-quick: $(VENV)/bench-$(VERSION)  ## the updates only, in under a minute
 	$(VENV)/bin/python -m benchmarks.run --quick $(ARGS)
 
+bench-mpi: $(VENV)/mpi-$(VERSION)  ## measure how training scales with the number of processes
+	$(VENV)/bin/python -m benchmarks.scaling $(ARGS)
+
 pictures: $(VENV)/main-$(VERSION)  ## draw the pictures of docs/how-it-works.md again
 	$(VENV)/bin/python -m docs.draw
 
@@ -99,6 +102,11 @@ $(VENV)/dev-$(VERSION): $(VENV)/main-$(VERSION) requirements-dev.txt requirement
 $(VENV)/gpu-$(VERSION): $(VENV)/main-$(VERSION) requirements-gpu.txt
 	@echo "Installing CuPy and CUDA's libraries into $(VENV), a large download ..."
 	@$(PIP) --no-build-isolation -r requirements-gpu.txt
+	@touch $@
+
+$(VENV)/mpi-$(VERSION): $(VENV)/main-$(VERSION) requirements-mpi.txt
+	@echo "Installing MPI into $(VENV) ..."
+	@$(PIP) --no-build-isolation -r requirements-mpi.txt
 	@touch $@
 
 $(VENV)/bench-$(VERSION): $(VENV)/main-$(VERSION) requirements-bench.txt

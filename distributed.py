@@ -217,7 +217,7 @@ def _world() -> "MPI.Intracomm":
     Raises:
         UsageError: if there is no MPI.
     """
-    if int(os.environ.get("MPI_LOCALNRANKS", 1)) > _cores():
+    if int(os.environ.get("MPI_LOCALNRANKS", 1)) > cores():
         # MPICH waits by looking again and again, which keeps the process waited for from running.
         os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
         os.environ.setdefault("MPIR_CVAR_POLLS_BEFORE_YIELD", "10")
@@ -233,7 +233,7 @@ def _world() -> "MPI.Intracomm":
     return MPI.COMM_WORLD.Dup()
 
 
-def _cores() -> int:
+def cores() -> int:
     """Number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
