@@ -248,6 +248,16 @@ class TestKeep:
         train(tmp_path, epochs=1, every=2, keep=1)
         assert iterations(tmp_path) == [3, 6, 9, 12]
 
+    def test_does_not_count_those_of_another_run(self, tmp_path):
+        train(tmp_path, epochs=1)
+        path = tmp_path / "snapshot_iter_5"
+        said = json.dumps({**about(path), "run": ""})  # before any other, in any order
+        write_arrays(str(path), {**read_arrays(str(path)), "snapshot": said})
+        trainer, snapshot = training(tmp_path, keep=LAST - 1)
+        snapshot.resume(str(tmp_path / "snapshot_iter_6"), trainer)
+        trainer.run()
+        assert iterations(tmp_path) == list(range(1, LAST + 1))
+
     def test_removes_no_file_that_it_cannot_read_and_says_nothing_of_it(self, tmp_path, capsys):
         (tmp_path / "snapshot_iter_1").write_text("what is this?")
         write_arrays(str(tmp_path / "snapshot_iter_2"), {"snapshot": "{}"})
@@ -597,6 +607,8 @@ class TestResumeNewest:
         monkeypatch.setattr(time, "time_ns", lambda: 10**9)
         train(tmp_path, every=5, epochs=1)
         assert self.resume(tmp_path).updater.iteration == 6
+        earlier, later = (about(tmp_path / f"snapshot_iter_{i}") for i in (12, 6))
+        assert earlier["order"] < later["order"]
 
     def test_takes_an_earlier_run_where_the_newest_has_left_nothing_usable(self, tmp_path):
         train(tmp_path, every=12)
