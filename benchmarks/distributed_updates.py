@@ -71,7 +71,7 @@ def main() -> None:
         average([0.0, 0.0])
         any_signal(None)
 
-    for _ in range(3):
+    for _ in range(min(3, args.count)):
         update()
     processes.gather(None)
     clock.seconds = 0.0

@@ -57,7 +57,10 @@ def start(folder, n_processes, *arguments, environment=ENVIRONMENT):
 
 def finish(process):
     """Exit code and what was printed."""
-    out, err = process.communicate(timeout=100)
+    try:
+        out, err = process.communicate(timeout=100)
+    finally:
+        process.kill()  # which takes the processes of the job along
     return process.returncode, out, err
 
 
@@ -91,10 +94,12 @@ def assert_same_training(folder, expected_folder):
                 np.testing.assert_allclose(array, expected_arrays[key], atol=1e-4, err_msg=key)
 
 
-def wait_for(path):
+def wait_for(path, process):
     deadline = time.monotonic() + 60
     while not path.exists():
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline or process.poll() is not None:
+            process.kill()
+            raise AssertionError(f"there is no {path.name}")
         time.sleep(0.02)
 
 
@@ -139,7 +144,7 @@ def test_four_processes_then_one_then_two_train_as_one(alone, tmp_path):
 @with_mpi
 def test_killing_a_process_ends_the_job_and_auto_goes_on(alone, tmp_path):
     process = start(tmp_path, 2, *ENDLESS)
-    wait_for(tmp_path / "result" / "snapshot_iter_2")
+    wait_for(tmp_path / "result" / "snapshot_iter_2", process)
     os.kill(process_of(process, 1), signal.SIGKILL)
     code, out, _ = finish(process)
     assert code == signal.SIGKILL
@@ -155,7 +160,7 @@ def test_killing_a_process_ends_the_job_and_auto_goes_on(alone, tmp_path):
 @with_mpi
 def test_a_signal_to_one_process_stops_all_of_them(tmp_path):
     process = start(tmp_path, 2, *ENDLESS)
-    wait_for(tmp_path / "result" / "snapshot_iter_2")
+    wait_for(tmp_path / "result" / "snapshot_iter_2", process)
     os.kill(process_of(process, 1), signal.SIGTERM)
     code, out, err = finish(process)
     assert (code, err) == (128 + signal.SIGTERM, "")
