@@ -77,6 +77,12 @@ def about(path):
     return json.loads(str(read_arrays(str(path))["snapshot"]))
 
 
+def give_to_run(path, run):
+    """Let a snapshot say that it is of the run of this name."""
+    said = json.dumps({**about(path), "run": run})
+    write_arrays(str(path), {**read_arrays(str(path)), "snapshot": said})
+
+
 def damage(path):
     content = bytearray(pathlib.Path(path).read_bytes())
     content[len(content) // 2] ^= 1
@@ -250,9 +256,7 @@ class TestKeep:
 
     def test_does_not_count_those_of_another_run(self, tmp_path):
         train(tmp_path, epochs=1)
-        path = tmp_path / "snapshot_iter_5"
-        said = json.dumps({**about(path), "run": ""})  # before any other, in any order
-        write_arrays(str(path), {**read_arrays(str(path)), "snapshot": said})
+        give_to_run(tmp_path / "snapshot_iter_5", "")
         trainer, snapshot = training(tmp_path, keep=LAST - 1)
         snapshot.resume(str(tmp_path / "snapshot_iter_6"), trainer)
         trainer.run()
@@ -302,13 +306,13 @@ class TestKeep:
         assert seen[:3] == [[1], [1, 2], [2, 3]]
         assert iterations(tmp_path) == [LAST]
 
-    def test_removes_no_snapshot_that_another_run_has_put_in_its_place(self, tmp_path):
+    @pytest.mark.parametrize("run", ["", "~"], ids=["before", "after"])  # its own, as words
+    def test_removes_no_snapshot_that_another_run_has_put_in_its_place(self, tmp_path, run):
         trainer, _ = training(tmp_path, keep=1, every=6)
 
         def replace(trainer):
             if trainer.updater.iteration == 7:
-                train(tmp_path / "other", every=6, epochs=1)
-                os.replace(tmp_path / "other" / "snapshot_iter_6", tmp_path / "snapshot_iter_6")
+                give_to_run(tmp_path / "snapshot_iter_6", run)
 
         trainer.extend(replace, name="replace", trigger=(1, "iteration"))
         trainer.run()
