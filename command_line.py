@@ -18,6 +18,9 @@ from safe_files import check_writable, remove_temporary_files
 ERASE = "\033[J"  # from the cursor on, on a terminal
 
 
+FOLDER = "result"  # that the commands write into, unless told otherwise
+
+
 class CommandError(Exception):
     """Something happened that ends the command; its text is what the user reads."""
 
@@ -96,6 +99,12 @@ def progress_bar(share: float, text: str) -> str:
     width = min(20, columns - len(text) - 3)
     bar = f"[{'#' * min(int(width * share), width):.<{width}}] " if width >= 5 else ""
     return f"{ERASE}{(bar + text)[:columns]}\r"
+
+
+def add_gpu_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``-g/--gpu``; see :func:`check_gpu`."""
+    help_text = "CUDA device, negative for the CPU"
+    parser.add_argument("-g", "--gpu", type=whole_number(-(2**31)), default=-1, help=help_text)
 
 
 def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None = None) -> int:

@@ -21,7 +21,7 @@ import chainer_compat
 import numpy as np
 
 import train_simple_sequence
-from command_line import ArgumentParser, run_command
+from command_line import FOLDER, ArgumentParser, run_command
 from drawing import DPI, WIDTH, save_figure, style_of
 from models import ARCHS
 
@@ -41,7 +41,7 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     add = parser.add_argument
     names = ", ".join(ARCHS)
     add("archs", nargs="+", choices=ARCHS, metavar="ARCH", help=f"{names}; before any option")
-    add("-o", "--out", default="result", help="folder of the picture, and of a folder for each")
+    add("-o", "--out", default=FOLDER, help="folder of the picture, and of a folder for each")
     add("-r", "--resume", choices=["auto"], help="go on from the newest snapshot of each")
     add("-a", "--arch", help=argparse.SUPPRESS)  # else it would be one of the other options
     args, options = parser.parse_known_args(argv)

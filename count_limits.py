@@ -31,6 +31,7 @@ import chainer_compat
 
 from command_line import (
     ERASE,
+    FOLDER,
     ArgumentParser,
     CommandError,
     UsageError,
@@ -39,12 +40,12 @@ from command_line import (
     run_command,
     whole_number,
 )
-from counting.limits import BATCH, Cell, Outcome, append_outcome, read_outcomes, train_cell
+from counting.limits import Cell, Outcome, append_outcome, read_outcomes, train_cell
 from counting.limits_figure import draw_limits
 from drawing import save_figure
 from models import ARCHS
 from safe_files import BadFile
-from training_options import check_memory, training_memory
+from training_options import BATCH_SIZE, BPROP_LEN, N_UNITS, check_memory, training_memory
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -70,14 +71,20 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         help="trainings of each kind",
     )
     add("--budget", type=whole_number(1), default=10000, help="updates after which one has failed")
-    add("-u", "--unit", type=whole_number(1), default=100, help="units in each layer")
-    add("-l", "--bproplen", type=whole_number(1), default=20, help="steps in a window of BPTT")
-    add("-o", "--out", default="result", help="folder of count_limits.csv and count_limits.png")
+    add("-u", "--unit", type=whole_number(1), default=N_UNITS, help="units in each layer")
+    add(
+        "-l",
+        "--bproplen",
+        type=whole_number(1),
+        default=BPROP_LEN,
+        help="steps in a window of BPTT",
+    )
+    add("-o", "--out", default=FOLDER, help="folder of count_limits.csv and count_limits.png")
     add("--processes", type=whole_number(1, 1000), default=_cores(), help="trainings at a time")
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     n_vocab = max(args.vocabularies)
-    sizes = n_vocab, args.unit, args.bproplen * BATCH
+    sizes = n_vocab, args.unit, args.bproplen * BATCH_SIZE
     n_bytes = args.processes * max(training_memory(arch, *sizes) for arch in args.archs)
     given = f"--vocabularies {n_vocab} --unit {args.unit} --bproplen {args.bproplen} --processes"
     check_memory(n_bytes, f"{given} {args.processes}")

@@ -24,9 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from command_line import (
+    FOLDER,
     ArgumentParser,
     CommandError,
     UsageError,
+    add_gpu_option,
     check_gpu,
     positive_number,
     run_command,
@@ -37,7 +39,7 @@ from counting.traces import recurrent_layers
 from drawing import picture, save_figure
 from models import ARCHS, Model
 from models.generation import Choice, generate, most_likely, sampler
-from models.model_file import load_model
+from models.model_file import load_model, model_path
 from safe_files import BadFile
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from simple_sequence.vocabulary import BadToken, CharVocabulary, Vocabulary, WordVocabulary
@@ -55,13 +57,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         type=whole_number(1),
         help="units in each layer (default: the file's)",
     )
-    add(
-        "-g",
-        "--gpu",
-        type=whole_number(-(2**31)),
-        default=-1,
-        help="CUDA device, negative for the CPU",
-    )
+    add_gpu_option(parser)
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument(
         "-p",
@@ -87,7 +83,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         help="sample from the K likeliest tokens only (default: from all)",
     )
     add("--seed", type=whole_number(0, 2**32 - 1), help="of the sampling (default: 0)")
-    add("-m", "--modelpath", help="model file (default: result/{arch}_simple_sequence.model)")
+    add("-m", "--modelpath", help=f"model file (default: {model_path(FOLDER, '{arch}')})")
     add(
         "--plot",
         type=picture,
@@ -112,7 +108,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     args = parse_arguments(argv)
-    path = args.modelpath or f"result/{args.arch or 'rnn'}_simple_sequence.model"
+    path = args.modelpath or model_path(FOLDER, args.arch or "rnn")
     try:
         arch, model = load_model(path)
     except BadFile as error:

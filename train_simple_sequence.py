@@ -12,9 +12,7 @@ if __name__ == "__main__":
 
     quiet_end.end_on_signals()  # until the training can save itself
 
-import os
 import sys
-from functools import partial
 from typing import Any
 
 import chainer_compat
@@ -27,29 +25,23 @@ from chainer.optimizer_hooks import GradientClipping
 from chainer.training import Trainer
 
 from bptt_updater import BPTTUpdater
-from command_line import CommandError, prepare_folder, run_command
-from counting.figure import MOST_TOKENS, draw_counting
+from command_line import prepare_folder, run_command
 from counting.scores import periods
 from distributed import Alone, Together, run_distributed
 from extensions.counting_report import CountingEvaluator
-from extensions.dump_graph import DumpGraph
 from extensions.finite_loss import FiniteLoss
 from extensions.global_means import GlobalMeans
-from extensions.log_report import LogReport
-from extensions.perplexity import add_perplexity
-from extensions.plot_log import PlotLog
 from extensions.snapshot import Snapshot
 from extensions.stop import Stop
-from extensions.tensorboard import TensorBoard
-from extensions.terminal import ProgressBar, print_report
 from extensions.window_evaluator import WindowEvaluator, window_length
 from models import ARCHS
-from models.model_file import save_model
+from models.model_file import model_path, save_model
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.vocabulary import to_json
 from simple_sequence.vocabulary_file import save_vocabulary
 from training_data import read_data
-from training_options import CHANGEABLE, FIXED, parse_arguments, resume_command, trigger
+from training_options import changeable_options, fixed_options, parse_arguments, trigger
+from training_report import naming_the_last_snapshot, reports, show_beginning, show_end, show_stop
 
 
 def main(argv: list[str]) -> int:
@@ -58,16 +50,8 @@ def main(argv: list[str]) -> int:
     processes = Alone()
     if args.distributed:
         processes = Together(args.communicator, args.batchsize, args.gpu)
-    print(f"GPU: {args.gpu}")
-    print(f"# Architecture: {args.arch}")
-    print(f"# Minibatch-size: {args.batchsize}")
-    print(f"# epoch: {args.epoch}", flush=True)
-    data = read_data(args)  # whose vocabulary decides the sizes of the model
-    if args.data is not None:
-        print(f"# Data: {args.data}, {data}")
-    if args.distributed:
-        print(f"# Processes: {processes.size}")
-    print("", flush=True)
+    data = read_data(args)
+    show_beginning(args, data, processes)
 
     # 1. Set up the model, and a copy to evaluate: same parameters, a recurrent state of its own.
     np.random.seed(args.seed)
@@ -114,57 +98,17 @@ def main(argv: list[str]) -> int:
         trainer.extend(CountingEvaluator(test_iter, evaluated, two_periods, **evaluation))
     else:
         trainer.extend(WindowEvaluator(test_iter, evaluated, **evaluation))
-    options = vars(args)
     snapshot = Snapshot(
-        fixed={**data.fixed, **{name: options[key] for key, name in FIXED.items()}},
-        changeable={name: options[key] for key, name in CHANGEABLE.items()},
+        fixed={**data.fixed, **fixed_options(args)},
+        changeable=changeable_options(args),
         keep=args.keep,
         vocabulary=None if data.vocabulary is None else to_json(data.vocabulary),
         processes=processes,
     )
     trainer.extend(snapshot, trigger=trigger(args.snapshot_every))
     if processes.rank == 0:
-        picture = None
-        if args.data is None:
-            n_free = len(two_periods) - 1
-            trainer.extend(LogReport())
-            columns = ["boundary_accuracy", "free_run"] if args.counting else []
-            curves = {
-                "boundary_accuracy": "boundary accuracy",
-                "free_run": f"free run (of {n_free:,} tokens)",
-            }
-            scales = {"free_run": 1 / n_free}
-            trainer.extend(PlotLog(curves, "share of right tokens", "counting.png", scales))
-            if n_free <= MOST_TOKENS:
-                picture = partial(draw_counting, evaluated.predictor, args.arch)
-        else:
-            trainer.extend(LogReport(add_perplexity))
-            columns = ["perplexity", "val_perplexity"]
-            curves = {"perplexity": "training", "val_perplexity": "validation"}
-            trainer.extend(PlotLog(curves, "perplexity", "perplexity.png"))
-        trainer.extend(DumpGraph("main/loss"))
-        trainer.extend(
-            print_report(
-                [
-                    "epoch",
-                    "main/loss",
-                    "validation/main/loss",
-                    "main/accuracy",
-                    "validation/main/accuracy",
-                    *columns,
-                    "elapsed_time",
-                ]
-            )
-        )
-        curves = {"main/{}": "training", "validation/main/{}": "validation"}
-        loss = {key.format("loss"): label for key, label in curves.items()}
-        trainer.extend(PlotLog(loss, "loss (nats a token)", "loss.png"))
-        accuracy = {key.format("accuracy"): label for key, label in curves.items()}
-        trainer.extend(PlotLog(accuracy, "accuracy (share of right tokens)", "accuracy.png"))
-        if args.tensorboard:
-            trainer.extend(TensorBoard(picture))
-        if sys.stdout.isatty():
-            trainer.extend(ProgressBar())
+        for report in reports(args, data, evaluated.predictor):
+            trainer.extend(report)
 
     # Go on from a snapshot.
     if args.resume == "auto":
@@ -174,33 +118,17 @@ def main(argv: list[str]) -> int:
 
     # Run the training, then save the model.
     processes.once(lambda: prepare_folder(args.out))
-    model_path = os.path.join(args.out, f"{args.arch}_simple_sequence.model")
-    with stop.on_signals():
-        try:
-            trainer.run(show_loop_exception_msg=False)
-            signal = stop.any_signal()
-            if not signal:
-                processes.once(lambda: save_vocabulary(model_path, data.vocabulary))
-                processes.once(lambda: save_model(model_path, model.predictor))
-        except OSError as error:
-            if error.filename is None:
-                raise
-            raise CommandError(
-                f"{error.filename} cannot be written: {error.strerror}; {snapshot.advice()}"
-            ) from error
+    path = model_path(args.out, args.arch)
+    with stop.on_signals(), naming_the_last_snapshot(snapshot):
+        trainer.run(show_loop_exception_msg=False)
+        signal = stop.any_signal()
+        if not signal:
+            processes.once(lambda: save_vocabulary(path, data.vocabulary))
+            processes.once(lambda: save_model(path, model.predictor))
     if signal:
-        command = snapshot.last and processes.command(resume_command(argv, snapshot.last))
-        print(f"Stopped. Go on with: {command}" if command else "Stopped before the first update.")
+        show_stop(argv, snapshot, processes)
         return 128 + signal
-    pictures = "loss.png, accuracy.png, "
-    pictures += "counting.png" if args.data is None else "perplexity.png"
-    pictures += ", tensorboard" * args.tensorboard
-    print(f"Written to {args.out}: {os.path.basename(model_path)}, log, {pictures}")
-    sampled = " --temperature 0.5" if args.tokens else ""
-    print(f"Let it run free: python predict_simple_sequence.py -m {model_path}{sampled}")
-    assert snapshot.last is not None  # saved when the training ended
-    longer = processes.command(resume_command(argv, snapshot.last, epoch=2 * args.epoch))
-    print(f"Train longer: {longer}")
+    show_end(argv, args, data, snapshot, processes)
     return 0
 
 

@@ -8,8 +8,10 @@ import shlex
 from collections.abc import Sequence
 
 from command_line import (
+    FOLDER,
     ArgumentParser,
     UsageError,
+    add_gpu_option,
     check_gpu,
     positive_number,
     whole_number,
@@ -20,6 +22,11 @@ from models.model_file import parameter_shapes
 from simple_sequence.simple_sequence_dataset import N_VOCABULARY
 
 _REPEAT = 100
+# The tutorial's defaults, for other commands that train as it does.
+N_UNITS = 100
+BPROP_LEN = 20
+BATCH_SIZE = 10
+LEARNING_RATE = 0.0005
 # Options that a snapshot is bound to, by the name of their value; to the data it is bound as well.
 FIXED = {
     "arch": "--arch",
@@ -45,6 +52,16 @@ CHANGEABLE = {
 }
 
 
+def fixed_options(args: argparse.Namespace) -> dict[str, str | int]:
+    """What a snapshot is bound to, beside the data."""
+    return {name: getattr(args, key) for key, name in FIXED.items()}
+
+
+def changeable_options(args: argparse.Namespace) -> dict[str, str | int | float | None]:
+    """What may be another when a training is resumed."""
+    return {name: getattr(args, key) for key, name in CHANGEABLE.items()}
+
+
 def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line of a training.
 
@@ -62,26 +79,26 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
         "-u",
         "--unit",
         type=whole_number(1),
-        default=100,
+        default=N_UNITS,
         help="units in each layer, the width of its state",
     )
     add(
         "-l",
         "--bproplen",
         type=whole_number(1),
-        default=20,
+        default=BPROP_LEN,
         help="steps in a window of truncated BPTT",
     )
-    add("-b", "--batchsize", type=whole_number(1), default=10, help="streams read in parallel")
-    add("-e", "--epoch", type=whole_number(1), default=10, help="sweeps over the data to train")
     add(
-        "-g",
-        "--gpu",
-        type=whole_number(-(2**31)),
-        default=-1,
-        help="CUDA device, negative for the CPU",
+        "-b",
+        "--batchsize",
+        type=whole_number(1),
+        default=BATCH_SIZE,
+        help="streams read in parallel",
     )
-    add("-o", "--out", default="result", help="folder that everything is written into")
+    add("-e", "--epoch", type=whole_number(1), default=10, help="sweeps over the data to train")
+    add_gpu_option(parser)
+    add("-o", "--out", default=FOLDER, help="folder that everything is written into")
     add(
         "-r",
         "--resume",
@@ -94,7 +111,7 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
         default=0,
         help="of the initial parameters and of dropout (default: 0)",
     )
-    add("--lr", type=positive_number, default=0.0005, help="learning rate: Adam's alpha")
+    add("--lr", type=positive_number, default=LEARNING_RATE, help="learning rate: Adam's alpha")
     add(
         "--gradclip",
         type=positive_number,

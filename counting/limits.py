@@ -20,9 +20,8 @@ from models import ARCHS, Model
 from parallel_sequential_iterator import ParallelSequentialIterator
 from safe_files import BadFile, write_file
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from training_options import BATCH_SIZE, LEARNING_RATE
 
-BATCH = 10
-_LEARNING_RATE = 0.0005
 _UPDATES_BETWEEN = 10  # two checks
 
 
@@ -73,8 +72,8 @@ def train_cell(cell: Cell) -> Outcome:
     np.random.seed(cell.seed)
     model = L.Classifier(ARCHS[cell.arch](cell.n_vocab, cell.unit))
     checked = model.copy().predictor  # same parameters, a state of its own
-    optimizer = optimizers.Adam(alpha=_LEARNING_RATE).setup(model)
-    train = ParallelSequentialIterator(get_simple_sequence(cell.n_vocab), BATCH)
+    optimizer = optimizers.Adam(alpha=LEARNING_RATE).setup(model)
+    train = ParallelSequentialIterator(get_simple_sequence(cell.n_vocab), BATCH_SIZE)
     updater = BPTTUpdater(train, optimizer, cell.bproplen)
     two = periods(cell.n_vocab, 2)
     updates = updates_primed = None

@@ -1,5 +1,6 @@
 """Model files: the parameters of a model by their Chainer paths, as the tutorial saves them."""
 
+import os
 from collections.abc import Mapping
 
 import chainer_compat
@@ -11,6 +12,11 @@ from numpy.typing import NDArray
 
 from models import ARCHS, Model
 from safe_files import BadFile, read_arrays, write_arrays
+
+
+def model_path(folder: str, arch: str) -> str:
+    """Where a training saves its model, and where it is looked for."""
+    return os.path.join(folder, f"{arch}_simple_sequence.model")
 
 
 def parameter_shapes(arch: str, n_vocab: int, n_units: int) -> dict[str, tuple[int, ...]]:
