@@ -43,7 +43,7 @@ PEERS = {
     "rnn3": ("step by step",),  # PyTorch has no such layer
     "lstm": ("JAX", "PyTorch", "step by step"),
 }
-ROUNDS = 5
+ROUNDS = 3
 QUICK_ROUNDS = 2
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",

@@ -186,11 +186,12 @@ class TestStandardOutput:
         assert err == f"{CANNOT_BE_WRITTEN}: Broken pipe\n"
 
 
-class TestHelp:
-    @pytest.fixture(scope="class")
-    def text(self, folder):
-        return " ".join(" ".join(predict(folder, "-h")).partition("options:")[2].split())
+@pytest.fixture(scope="module")
+def help_text(folder):
+    return " ".join(" ".join(predict(folder, "-h")).partition("options:")[2].split())
 
+
+class TestHelp:
     @pytest.mark.parametrize(
         "short, long, default",
         [
@@ -205,5 +206,5 @@ class TestHelp:
             ("-m", "--modelpath", "result/{arch}_simple_sequence.model"),
         ],
     )
-    def test_names_every_option_and_its_default(self, text, short, long, default):
-        assert re.search(rf"{short}\b.*?{long} (.*?)\(default: (.*?)\)", text)[2] == default
+    def test_names_every_option_and_its_default(self, help_text, short, long, default):
+        assert re.search(rf"{short}\b.*?{long} (.*?)\(default: (.*?)\)", help_text)[2] == default
