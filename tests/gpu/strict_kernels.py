@@ -74,7 +74,7 @@ def _statements(source, types):
             lines.append(f"{indent}{name}{index} = {kind}({before}({_expression(value)}))")
         elif text:
             raise SyntaxError(f"cannot run this as a kernel: {text}")
-    return compile("\n".join(lines), source, "exec")
+    return compile("\n".join(lines), f"<{source}>", "exec")
 
 
 class _Parameter:
