@@ -127,9 +127,8 @@ class Snapshot(Extension):
             if number > self._resumed[0] and self.processes.rank == 0:
                 with contextlib.suppress(OSError):
                     os.remove(path)
-        if self._iteration >= iteration:
-            before = [self._resumed, *self._own]
-            self.last = next((path for number, path in before[::-1] if number < iteration), None)
+        good = [pair for pair in (self._resumed, *self._own) if pair[0] < iteration]
+        self.last = max(good)[1] if good else None
 
     def advice(self) -> str:
         """What can be said to a user whose training has failed."""

@@ -14,6 +14,7 @@ from chainer.training import Trainer
 
 from bptt_updater import BPTTUpdater
 from command_line import CommandError, UsageError
+from distributed import Alone
 from extensions.finite_loss import FiniteLoss
 from extensions.log_report import LogReport
 from extensions.snapshot import Snapshot
@@ -28,6 +29,8 @@ TOKENS = np.array([1, 2, 2, 3, 3, 3] * 2, np.int32)  # six updates an epoch
 LAST = 12
 
 each_arch = pytest.mark.parametrize("arch", ARCHS)
+# A run of a name that as a word comes before or after any that a run gives itself.
+each_other_run = pytest.mark.parametrize("run", ["", "~"], ids=["before", "after"])
 
 
 def training(folder, arch="rnn", units=3, epochs=2, every=1, seed=0, keep=None, **options):
@@ -39,7 +42,7 @@ def training(folder, arch="rnn", units=3, epochs=2, every=1, seed=0, keep=None, 
     trainer.extend(LogReport())
     fixed = {**FIXED, **options.get("fixed", {})}
     changeable = {**CHANGEABLE, **options.get("changeable", {})}
-    snapshot = Snapshot(fixed, changeable, keep)
+    snapshot = Snapshot(fixed, changeable, keep, processes=options.get("processes"))
     trainer.extend(snapshot, trigger=(every, "iteration"))
     return trainer, snapshot
 
@@ -78,8 +81,8 @@ def about(path):
 
 
 def give_to_run(path, run):
-    """Let a snapshot say that it is of the run of this name."""
-    said = json.dumps({**about(path), "run": run})
+    """Let a snapshot say that it is of the run of this name, the earliest of all."""
+    said = json.dumps({**about(path), "run": run, "order": 0})
     write_arrays(str(path), {**read_arrays(str(path)), "snapshot": said})
 
 
@@ -114,6 +117,29 @@ def spoil_at(trainer, iteration, value=np.nan):
     trainer.extend(extension, trigger=(1, "iteration"), priority=1)
 
 
+class First(Alone):
+    """Rank 0 of two, if it is the first to do anything."""
+
+    def __init__(self):
+        self.told = []
+
+    def once(self, work):
+        self.told.append(work())
+        return self.told[-1]
+
+
+class Second(Alone):
+    """Rank 1, which hears the same."""
+
+    rank = 1
+
+    def __init__(self, first):
+        self.told = first.told
+
+    def once(self, work):
+        return self.told.pop(0)
+
+
 class TestSaving:
     def test_follows_the_trigger(self, tmp_path):
         train(tmp_path, every=4)
@@ -134,6 +160,14 @@ class TestSaving:
             "snapshot_iter_8",
             "snapshot_iter_12",
         ]
+
+    def test_is_not_done_again_where_a_training_is_resumed_at_its_end(self, tmp_path, monkeypatch):
+        train(tmp_path, epochs=50, every=300)
+        monkeypatch.setattr("extensions.snapshot_file.write_arrays", None)
+        trainer, snapshot = training(tmp_path, epochs=50)
+        snapshot.resume_newest(trainer)
+        trainer.run(show_loop_exception_msg=False)
+        assert trainer.updater.iteration == 300
 
     def test_is_not_done_before_the_first_update(self, tmp_path):
         trainer, _ = training(tmp_path)
@@ -230,14 +264,50 @@ class TestBadLoss:
         assert iterations(tmp_path) == left
         assert snapshot.last == str(tmp_path / f"snapshot_iter_{left[-1]}")
 
-    def test_takes_back_none_that_was_resumed_from(self, tmp_path):
+    @pytest.mark.parametrize("iteration", [1, 6])
+    def test_takes_back_those_after_it(self, tmp_path, iteration):
+        """That are there on a GPU, where the loss is looked at later."""
+        _, snapshot = train(tmp_path)
+        snapshot.withdraw(iteration)
+        assert iterations(tmp_path) == list(range(1, iteration))
+        path = str(tmp_path / f"snapshot_iter_{iteration - 1}")
+        assert snapshot.last == (path if iteration > 1 else None)
+
+    def test_of_the_first_update_leaves_none_to_go_back_to(self, tmp_path):
+        _, snapshot = training(tmp_path)
+        snapshot.withdraw(0)
+        assert snapshot.last is None
+
+    def test_takes_back_none_from_before_a_resume(self, tmp_path):
         train(tmp_path)
         trainer, snapshot = training(tmp_path)
         snapshot.resume(str(tmp_path / "snapshot_iter_12"), trainer)
         snapshot.initialize(trainer)
+        snapshot.withdraw(11)
+        assert iterations(tmp_path)[-2:] == [11, 12]
+        assert snapshot.last == str(tmp_path / "snapshot_iter_10")
+
+    def test_names_the_one_resumed_from_though_it_is_elsewhere(self, tmp_path):
+        """And those that were saved before it are not, if it is good."""
+        train(tmp_path, every=4)
+        elsewhere = (tmp_path / "snapshot_iter_12").rename(tmp_path / "elsewhere")
+        trainer, snapshot = training(tmp_path, epochs=3)
+        snapshot.resume(str(elsewhere), trainer)
+        trainer.run()
+        snapshot.withdraw(13)
+        assert snapshot.last == str(elsewhere)
         snapshot.withdraw(12)
-        assert iterations(tmp_path)[-1] == 12
-        assert snapshot.last == str(tmp_path / "snapshot_iter_11")
+        assert snapshot.last == str(tmp_path / "snapshot_iter_8")
+
+    def test_is_withdrawn_by_one_process_only(self, tmp_path):
+        first = First()
+        _, snapshot = train(tmp_path, processes=first)
+        _, other = train(tmp_path, processes=Second(first))
+        other.withdraw(6)
+        assert iterations(tmp_path)[-1] == LAST
+        assert other.last == str(tmp_path / "snapshot_iter_5")
+        snapshot.withdraw(6)
+        assert iterations(tmp_path)[-1] == 5
 
 
 class TestKeep:
@@ -254,9 +324,10 @@ class TestKeep:
         train(tmp_path, epochs=1, every=2, keep=1)
         assert iterations(tmp_path) == [3, 6, 9, 12]
 
-    def test_does_not_count_those_of_another_run(self, tmp_path):
+    @each_other_run
+    def test_does_not_count_those_of_another_run(self, tmp_path, run):
         train(tmp_path, epochs=1)
-        give_to_run(tmp_path / "snapshot_iter_5", "")
+        give_to_run(tmp_path / "snapshot_iter_5", run)
         trainer, snapshot = training(tmp_path, keep=LAST - 1)
         snapshot.resume(str(tmp_path / "snapshot_iter_6"), trainer)
         trainer.run()
@@ -306,7 +377,7 @@ class TestKeep:
         assert seen[:3] == [[1], [1, 2], [2, 3]]
         assert iterations(tmp_path) == [LAST]
 
-    @pytest.mark.parametrize("run", ["", "~"], ids=["before", "after"])  # its own, as words
+    @each_other_run
     def test_removes_no_snapshot_that_another_run_has_put_in_its_place(self, tmp_path, run):
         trainer, _ = training(tmp_path, keep=1, every=6)
 
@@ -377,6 +448,13 @@ class TestResume:
         trainer.run()
         names = {(about(path)["run"], about(path)["order"]) for path in tmp_path.glob("snap*")}
         assert len(names) == 1
+
+    def test_stays_the_same_run_though_other_options_were_trained_later(self, tmp_path):
+        run = train(tmp_path, every=LAST)[1].about["run"]
+        train(tmp_path, epochs=1, fixed={"--unit": 4})
+        trainer, snapshot = training(tmp_path)
+        snapshot.resume(str(tmp_path / f"snapshot_iter_{LAST}"), trainer)
+        assert snapshot.about["run"] == run
 
     @pytest.mark.parametrize("changed", [{"--lr": 0.1}, {"--gradclip": 5.0}])
     def test_that_changes_the_way_is_a_new_run(self, tmp_path, changed):
@@ -571,8 +649,10 @@ class TestResumeNewest:
             f"Resuming from {tmp_path}/snapshot_iter_12",
         ]
 
-    def test_passes_over_an_earlier_run_and_names_it(self, tmp_path, capsys):
+    @each_other_run
+    def test_passes_over_an_earlier_run_and_names_it(self, tmp_path, capsys, run):
         train(tmp_path, every=12)
+        give_to_run(tmp_path / "snapshot_iter_12", run)
         train(tmp_path, every=5, epochs=1)
         assert self.resume(tmp_path).updater.iteration == 6
         lines = capsys.readouterr().out.splitlines()
@@ -607,12 +687,13 @@ class TestResumeNewest:
         assert_same_state(self.resume(tmp_path), state(trainer))
 
     def test_takes_the_newest_run_though_the_clock_was_set_back(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(time, "time_ns", lambda: 10**9 + 1)
         train(tmp_path, every=12)
         monkeypatch.setattr(time, "time_ns", lambda: 10**9)
         train(tmp_path, every=5, epochs=1)
         assert self.resume(tmp_path).updater.iteration == 6
         earlier, later = (about(tmp_path / f"snapshot_iter_{i}") for i in (12, 6))
-        assert earlier["order"] < later["order"]
+        assert (earlier["order"], later["order"]) == (10**9 + 1, 10**9 + 2)
 
     def test_takes_an_earlier_run_where_the_newest_has_left_nothing_usable(self, tmp_path):
         train(tmp_path, every=12)
@@ -639,3 +720,20 @@ class TestResumeNewest:
         (tmp_path / "snapshot_iter_5").rename(tmp_path / "snapshot_iter_12")
         self.resume(tmp_path).run()
         assert about(tmp_path / "snapshot_iter_12")["iteration"] == 12
+
+    @pytest.mark.parametrize("found", [True, False], ids=["some", "none"])
+    def test_brings_another_process_to_the_same_state(self, tmp_path, capsys, monkeypatch, found):
+        if found:
+            train(tmp_path)
+        first = First()
+        trainer, snapshot = training(tmp_path, processes=first)
+        other, others = training(tmp_path, seed=1 if found else 0, processes=Second(first))
+        with monkeypatch.context() as rank_0:
+            # It has restored its own trainer when it tells of the arrays.
+            rank_0.setattr("extensions.snapshot.restore", None)
+            snapshot.resume_newest(trainer)
+        said = capsys.readouterr().out
+        others.resume_newest(other)
+        assert said and not capsys.readouterr().out
+        assert_same_state(other, state(trainer))
+        assert (others.about, others.last) == (snapshot.about, snapshot.last)
