@@ -15,7 +15,7 @@ from chainer.utils.type_check import InvalidType
 from hypothesis import given, settings
 
 from models.projections import Embedded
-from models.recurrence import concat_elman, elman
+from models.recurrence import ConcatElman, Elman, concat_elman, elman
 
 
 def relu_loop(z):
@@ -395,6 +395,17 @@ def test_wrong_types_raise_invalid_type(wrong):
     case = change(*arguments)
     with pytest.raises(InvalidType, match=r"Elman[\s\S]*Expect: in_types"):
         case(*case.inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "n_inputs"),
+    [("elman", Elman, 4), ("concat_elman", ConcatElman, 3), ("concat_elman", ConcatElman, 5)],
+)
+def test_a_wrong_number_of_inputs_raises_invalid_type(name, function, n_inputs):
+    case = Case(name, SHAPES["usual"])
+    x, h = case.inputs
+    with pytest.raises(InvalidType, match=r"Elman[\s\S]*Expect: in_types.size"):
+        function(None).apply([x, *case.params(), h, h][:n_inputs])
 
 
 class TestEmbedded:
