@@ -18,12 +18,11 @@ from typing import Any
 import chainer_compat
 
 import chainer
-import chainer.links as L
 import numpy as np
-from chainer import optimizers
 from chainer.optimizer_hooks import GradientClipping
 from chainer.training import Trainer
 
+from adam import Adam
 from bptt_updater import BPTTUpdater
 from command_line import prepare_folder, run_command
 from counting.scores import periods
@@ -35,6 +34,7 @@ from extensions.snapshot import Snapshot
 from extensions.stop import Stop
 from extensions.window_evaluator import WindowEvaluator, window_length
 from models import ARCHS
+from models.classifier import Classifier
 from models.model_file import model_path, save_model
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.vocabulary import to_json
@@ -55,14 +55,14 @@ def main(argv: list[str]) -> int:
 
     # 1. Set up the model, and a copy to evaluate: same parameters, a recurrent state of its own.
     np.random.seed(args.seed)
-    model = L.Classifier(ARCHS[args.arch](data.n_vocab, args.unit))
+    model = Classifier(ARCHS[args.arch](data.n_vocab, args.unit))
     device = chainer.get_device(processes.gpu(args.gpu))
     device.use()
     model.to_device(device)
     evaluated = model.copy()
 
     # 2. Set up an optimizer.
-    optimizer = processes.set_up(optimizers.Adam(alpha=args.lr), model)
+    optimizer = processes.set_up(Adam(alpha=args.lr), model)
     if args.gradclip:
         optimizer.add_hook(GradientClipping(args.gradclip))
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import chainer_compat
 
-import chainer.links as L
 import numpy as np
-from chainer import optimizers
 
+from adam import Adam
 from benchmarks.workload import DEFAULT, LEARNING_RATE, Size, make_tokens, time_calls
 from bptt_updater import BPTTUpdater
 from distributed import Alone, Together
 from models import ARCHS
+from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 
 
@@ -51,9 +51,9 @@ def main() -> None:
     size = Size(*args.size)
 
     np.random.seed(0)
-    model = L.Classifier(ARCHS[args.arch](size.n_vocab, size.n_units))
+    model = Classifier(ARCHS[args.arch](size.n_vocab, size.n_units))
     processes = Together("naive", size.batch, gpu=-1) if args.distributed else Alone()
-    optimizer = processes.set_up(optimizers.Adam(alpha=LEARNING_RATE), model)
+    optimizer = processes.set_up(Adam(alpha=LEARNING_RATE), model)
     tokens = make_tokens(size)
     iterator = ParallelSequentialIterator(tokens, size.batch, streams=processes.streams(size.batch))
     updater = BPTTUpdater(iterator, optimizer, size.window, -1, processes.weight)

@@ -7,9 +7,9 @@ import chainer_compat
 
 import chainer.links as L
 import numpy as np
-from chainer import optimizers
 from numpy.typing import NDArray
 
+from adam import Adam
 from benchmarks.workload import (
     DEFAULT,
     LANGUAGE_MODEL,
@@ -23,6 +23,7 @@ from benchmarks.workload import (
 from bptt_updater import BPTTUpdater
 from extensions.window_evaluator import WindowEvaluator, window_length
 from models import ARCHS
+from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 
@@ -34,8 +35,8 @@ PERIOD = 45  # tokens
 def make_updater(arch: str, size: Size, tokens: NDArray[np.int32]) -> BPTTUpdater:
     """A training of a size on some tokens."""
     np.random.seed(0)
-    optimizer = optimizers.Adam(alpha=LEARNING_RATE)
-    optimizer.setup(L.Classifier(ARCHS[arch](size.n_vocab, size.n_units)))
+    optimizer = Adam(alpha=LEARNING_RATE)
+    optimizer.setup(Classifier(ARCHS[arch](size.n_vocab, size.n_units)))
     iterator = ParallelSequentialIterator(tokens, size.batch)
     return BPTTUpdater(iterator, optimizer, size.window, device=-1)
 

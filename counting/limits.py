@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import chainer_compat
 
-import chainer.links as L
 import numpy as np
-from chainer import optimizers
 from numpy.typing import NDArray
 
+from adam import Adam
 from bptt_updater import BPTTUpdater
 from counting.scores import first_mistake, free_run, mistakes, periods
 from models import ARCHS, Model
+from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 from safe_files import BadFile, write_file
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
@@ -70,9 +70,9 @@ def train_cell(cell: Cell) -> Outcome:
     """
     started = time.process_time()
     np.random.seed(cell.seed)
-    model = L.Classifier(ARCHS[cell.arch](cell.n_vocab, cell.unit))
+    model = Classifier(ARCHS[cell.arch](cell.n_vocab, cell.unit))
     checked = model.copy().predictor  # same parameters, a state of its own
-    optimizer = optimizers.Adam(alpha=LEARNING_RATE).setup(model)
+    optimizer = Adam(alpha=LEARNING_RATE).setup(model)
     train = ParallelSequentialIterator(get_simple_sequence(cell.n_vocab), BATCH_SIZE)
     updater = BPTTUpdater(train, optimizer, cell.bproplen)
     two = periods(cell.n_vocab, 2)

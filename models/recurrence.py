@@ -160,13 +160,13 @@ class Elman(WindowFunction):
         states = xp.empty((n_steps + 1, batch, len(W)), x.dtype)  # h_0 ... h_T
         hs = states[1:]
         project_inputs(x, self.ids, W, out=hs)
-        hs += b
         if h0:
             states[0] = h0[0]
-            hs += c
+            hs += b + c
         else:
             states[0] = 0
-            hs[1:] += c
+            hs[0] += b
+            hs[1:] += b + c
         _unroll(states, R, self.act)
         self.states = states
         self.retain_inputs(range(len(inputs)))
@@ -271,7 +271,7 @@ def _unroll(states: NdArray, R: NdArray, act: Activation) -> None:
         fused = cuda.elementwise("T b", "T a", f"T z = a + b; a = {act.cuda}", "elman_fwd")
     h = states[0]
     for a in states[1:]:
-        xp.dot(h, R_T, out=lateral)
+        h.dot(R_T, lateral)
         if fused:
             fused(lateral, a)
         else:
@@ -294,4 +294,4 @@ def _unroll_backward(g: NdArray, slopes: NdArray, R: NdArray) -> None:
         else:
             g_t += lateral
             g_t *= slope
-        xp.dot(g_t, R, out=lateral)
+        g_t.dot(R, lateral)

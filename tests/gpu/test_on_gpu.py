@@ -10,22 +10,22 @@ import chainer_compat
 
 import chainer
 import chainer.functions as F
-import chainer.links as L
 import numpy as np
 import pytest
 import strict_array
-from chainer import optimizers
 from chainer.backends import cuda
 from chainer.optimizer_hooks import GradientClipping
 from chainer.serializers import DictionarySerializer, NpzDeserializer
 
 import predict_simple_sequence
 import train_simple_sequence
+from adam import Adam
 from bptt_updater import BPTTUpdater
 from command_line import CommandError, UsageError
 from counting.traces import record
 from extensions.counting_report import CountingEvaluator
 from models import ARCHS, RNN, RNN2, RNN3
+from models.classifier import Classifier
 from models.dropout import dropout_mask
 from models.generation import generate
 from parallel_sequential_iterator import ParallelSequentialIterator
@@ -45,7 +45,7 @@ def classifier(device, model):
         model: called without arguments, gives the model.
     """
     np.random.seed(0)
-    link = L.Classifier(model())
+    link = Classifier(model())
     for _, param in sorted(link.namedparams()):
         param.array[...] = np.random.uniform(-0.8, 0.8, param.shape)
     link.to_device(device)
@@ -57,7 +57,7 @@ def of(arch, n_vocab=V, n_units=U):
 
 
 def bptt_updater(device, model, batch_size=B):
-    optimizer = optimizers.Adam(0.01).setup(classifier(device, model))
+    optimizer = Adam(0.01).setup(classifier(device, model))
     optimizer.add_hook(GradientClipping(0.5))
     return BPTTUpdater(ParallelSequentialIterator(TOKENS, batch_size), optimizer, T, device)
 
