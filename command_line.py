@@ -1,8 +1,10 @@
 """What the commands share: options that are checked, a progress bar, errors that are one line."""
 
 import argparse
+import atexit
 import contextlib
 import errno
+import gc
 import io
 import math
 import os
@@ -116,6 +118,9 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None 
     Returns:
         int: the exit code.
     """
+    # Before it exits, Python looks through all that is left for what nothing refers to. Told to
+    # leave it alone, it has done a tenth of a second earlier.
+    atexit.register(gc.freeze)
     argv = sys.argv[1:] if argv is None else argv
     # As argparse does, understand --deb.
     debug = any(len(word) > 3 and "--debug".startswith(word) for word in argv)
