@@ -146,6 +146,11 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None 
     return code
 
 
+def another_command(script: str) -> list[str]:
+    """The words that start another of the commands, as the user has started this one."""
+    return [sys.orig_argv[0], os.path.join(os.path.dirname(sys.argv[0]), script)]
+
+
 def _explain(error: BaseException) -> tuple[str, int]:
     """Message and exit code for what has ended a command."""
     if isinstance(error, CommandError):

@@ -12,6 +12,7 @@ from command_line import (
     ArgumentParser,
     UsageError,
     add_gpu_option,
+    another_command,
     check_gpu,
     positive_number,
     whole_number,
@@ -311,4 +312,5 @@ def resume_command(argv: Sequence[str], snapshot: str, **changed: int) -> str:
         parser.add_argument("-e", "--epoch")
     _, rest = parser.parse_known_args(argv)
     options = [part for name, value in changed.items() for part in (f"--{name}", str(value))]
-    return shlex.join(["python", "train_simple_sequence.py", *rest, *options, "-r", snapshot])
+    command = another_command("train_simple_sequence.py")
+    return shlex.join([*command, *rest, *options, "-r", snapshot])

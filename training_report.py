@@ -7,6 +7,7 @@ after is decided here. What is computed, and when, is not.
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +16,7 @@ import chainer_compat
 
 from chainer.training import Extension
 
-from command_line import CommandError
+from command_line import CommandError, another_command
 from counting.figure import MOST_TOKENS, draw_counting
 from counting.scores import periods
 from distributed import Alone
@@ -124,8 +125,9 @@ def show_end(
     if args.tensorboard:
         names.append("tensorboard")
     print(f"Written to {args.out}: {', '.join(names)}")
-    sampled = " --temperature 0.5" if args.tokens else ""
-    print(f"Let it run free: python predict_simple_sequence.py -m {path}{sampled}")
+    sampled = ["--temperature", "0.5"] if args.tokens else []
+    predict = [*another_command("predict_simple_sequence.py"), "-m", path, *sampled]
+    print(f"Let it run free: {shlex.join(predict)}")
     assert snapshot.last is not None  # saved when the training ended
     longer = resume_command(argv, snapshot.last, epoch=2 * args.epoch)
     print(f"Train longer: {processes.command(longer)}")

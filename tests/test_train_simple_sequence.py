@@ -172,10 +172,11 @@ class TestWithTheDefaults:
 
     def test_ends_with_what_it_has_written_and_what_to_do_next(self, lines, arch):
         model = f"{arch}_simple_sequence.model"
+        predict = str(ROOT / "predict_simple_sequence.py")
         assert lines[16:] == [
             f"Written to result: {model}, log, loss.png, accuracy.png, counting.png",
-            f"Let it run free: python predict_simple_sequence.py -m result/{model}",
-            f"Train longer: python train_simple_sequence.py -a {arch} --epoch 20 "
+            f"Let it run free: {sys.executable} {predict} -m result/{model}",
+            f"Train longer: {sys.executable} {SCRIPT} -a {arch} --epoch 20 "
             "-r result/snapshot_iter_225",
         ]
 
@@ -602,12 +603,11 @@ class TestSignal:
         text = process.communicate(timeout=60)[0]
         assert process.returncode == 130
         command = text.splitlines()[-1].removeprefix("Stopped. Go on with: ")
-        path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
         result = subprocess.run(
             command,
             shell=True,
-            cwd=ROOT,
-            env={**ENVIRONMENT, "PATH": path},
+            cwd=tmp_path,
+            env=ENVIRONMENT,
             capture_output=True,
             text=True,
             timeout=60,
