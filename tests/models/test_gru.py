@@ -12,7 +12,7 @@ import pytest
 from chainer import Chain, Variable, gradient_check, serializers
 from chainer.utils.type_check import InvalidType
 
-from models.gru import GRU, gru
+from models.gru import GRU, GRURecurrence, gru
 
 # steps, streams, inputs, units
 SHAPES = {"usual": (4, 3, 5, 2), "one step": (1, 3, 2, 4), "one stream": (5, 1, 3, 3)}
@@ -194,6 +194,12 @@ def test_wrong_types_raise_invalid_type(wrong):
     arguments = wrong(*case.inputs, case.layer)
     with pytest.raises(InvalidType, match=r"GRU[\s\S]*Expect: in_types"):
         case(*arguments)
+
+
+def test_too_few_inputs_raise_invalid_type():
+    case = Case(SHAPES["usual"])
+    with pytest.raises(InvalidType, match=r"GRU[\s\S]*Expect: in_types.size"):
+        GRURecurrence().apply([case.inputs[0], *case.params()[:-1]])
 
 
 class StockGRU(Chain):
