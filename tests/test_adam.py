@@ -10,7 +10,7 @@ from chainer.optimizer_hooks import GradientClipping, WeightDecay
 from chainer.optimizers.adam import AdamRule
 from chainer.serializers import DictionarySerializer, NpzDeserializer
 
-from adam import Adam
+from adam import _BLOCK, Adam, _blocks
 
 # The third and fourth are updated in several blocks, the fourth in single rows.
 SHAPES = [(), (5,), (70, 1000), (2, 3, 40_000)]
@@ -70,10 +70,19 @@ def updated_by_chainer(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_plain_updates(dtype, updated_by_chainer):
-    made = pair(dtype, beta1=0.8, beta2=0.95, eps=1e-5)
+    made = pair(dtype, beta1=0.4, beta2=0.45, eps=1e-5)
     update(made, 10)
     assert_same(made)
     assert len(updated_by_chainer) == len(SHAPES)  # the first update, which makes the state
+
+
+def test_blocks_are_as_large_as_fits_and_hold_each_element_once():
+    array = np.arange(7 * 30_000).reshape(30_000, 7)
+    blocks = list(_blocks(array, -array))
+    np.testing.assert_array_equal(np.concatenate([block for block, _ in blocks]), array)
+    np.testing.assert_array_equal(np.concatenate([block for _, block in blocks]), -array)
+    assert _BLOCK - 7 < blocks[0][0].size <= _BLOCK
+    assert len(blocks) == -(-array.size // _BLOCK)
 
 
 def test_hyperparameters_may_change_between_updates():
@@ -87,8 +96,8 @@ def test_hyperparameters_may_change_between_updates():
 
 @pytest.mark.parametrize(
     "hyperparameters",
-    [{"eta": 0.5}, {"weight_decay_rate": 0.1}, {"amsgrad": True}, {"adabound": True}],
-    ids=lambda hyperparameters: next(iter(hyperparameters)),
+    [{"eta": 0.5}, {"eta": 2.0}, {"weight_decay_rate": 0.1}, {"amsgrad": True}, {"adabound": True}],
+    ids=str,
 )
 def test_variants(hyperparameters):
     made = pair(**hyperparameters)

@@ -77,6 +77,11 @@ def test_accuracy_agrees_with_chainers(shape):
         (np.zeros((2, 3), "f"), np.zeros((2, 1), "i")),
         (np.zeros((2, 3), "f"), np.zeros(2, "f")),
         (np.zeros((2, 3), "f"), np.zeros(3, "i")),
+        (np.zeros((2, 3), "f"), np.zeros(1, "i")),
+        (np.zeros((2, 3), "f"), np.zeros((), "i")),
+        (np.zeros(2, "f"), np.zeros(2, "i")),
+        (np.zeros((2, 3), "F"), np.zeros(2, "i")),
+        (np.zeros((2, 3), "f"), np.zeros(2, "u4")),
     ],
 )
 def test_types_are_checked(y, t):
