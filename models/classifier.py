@@ -53,8 +53,8 @@ class SoftmaxCrossEntropy(WindowFunction):
     def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
         type_check.expect(in_types.size() == 2)
         y, t = in_types
-        type_check.expect(y.dtype.kind == "f", y.ndim == 2)
-        type_check.expect(t.dtype.kind == "i", t.ndim == 1, t.shape[0] == y.shape[0])
+        type_check.expect(y.dtype.kind == "f", y.ndim == 2, t.dtype.kind == "i", t.ndim == 1)
+        type_check.expect(t.shape[0] == y.shape[0])
 
     def forward(self, inputs: Arrays) -> Arrays:
         y, self.t = inputs
