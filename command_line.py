@@ -118,8 +118,8 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None 
     Returns:
         int: the exit code.
     """
-    # Before it exits, Python looks through all that is left for what nothing refers to. Told to
-    # leave it alone, it has done a tenth of a second earlier.
+    # Before it exits, Python looks through all that is left for cycles that nothing refers to. Told
+    # to leave it alone, it is done a tenth of a second earlier.
     atexit.register(gc.freeze)
     argv = sys.argv[1:] if argv is None else argv
     # As argparse does, understand --deb.

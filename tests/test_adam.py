@@ -131,20 +131,19 @@ def test_hooks_of_the_optimizer_are_called_around_the_update():
     assert [timing for timing, _ in ours] == ["pre", "post"] * 2
 
 
-def test_a_parameter_with_a_hook_of_its_own():
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rule: rule.add_hook(WeightDecay(0.1)),
+        lambda rule: setattr(rule.hyperparam, "alpha", 0.5),
+    ],
+    ids=["hook", "learning rate"],
+)
+def test_a_parameter_with_something_of_its_own(change):
     made = pair()
     update(made)
     for link, _ in made:
-        link.p1.update_rule.add_hook(WeightDecay(0.1))
-    update(made)
-    assert_same(made)
-
-
-def test_a_parameter_with_a_learning_rate_of_its_own():
-    made = pair()
-    update(made)
-    for link, _ in made:
-        link.p1.update_rule.hyperparam.alpha = 0.5
+        change(link.p1.update_rule)
     update(made)
     assert_same(made)
 
