@@ -87,29 +87,29 @@ interpreter:
 	        "PYTHON=python3.12 make train" >&2; exit 1; }
 
 # One stamp for each set of requirements and version of Python: made again only when those change.
-$(VENV)/main-$(VERSION): requirements-build.txt requirements.txt | interpreter
+$(VENV)/main-$(VERSION): requirements/build.txt requirements.txt | interpreter
 	@test -e $@ || $(INTERPRETER) -m venv --clear $(VENV)
 	@echo "Installing what training needs into $(VENV) ..."
-	@$(PIP) -r requirements-build.txt
+	@$(PIP) -r requirements/build.txt
 	@$(PIP) --no-build-isolation -r requirements.txt
 	@touch $@
 
-$(VENV)/dev-$(VERSION): $(VENV)/main-$(VERSION) requirements-dev.txt requirements-mpi.txt
+$(VENV)/dev-$(VERSION): $(VENV)/main-$(VERSION) requirements/dev.txt requirements/mpi.txt
 	@echo "Installing what the tests need into $(VENV) ..."
-	@$(PIP) --no-build-isolation -r requirements-dev.txt
+	@$(PIP) --no-build-isolation -r requirements/dev.txt
 	@touch $@
 
-$(VENV)/gpu-$(VERSION): $(VENV)/main-$(VERSION) requirements-gpu.txt
+$(VENV)/gpu-$(VERSION): $(VENV)/main-$(VERSION) requirements/gpu.txt
 	@echo "Installing CuPy and CUDA's libraries into $(VENV), a large download ..."
-	@$(PIP) --no-build-isolation -r requirements-gpu.txt
+	@$(PIP) --no-build-isolation -r requirements/gpu.txt
 	@touch $@
 
-$(VENV)/mpi-$(VERSION): $(VENV)/main-$(VERSION) requirements-mpi.txt
+$(VENV)/mpi-$(VERSION): $(VENV)/main-$(VERSION) requirements/mpi.txt
 	@echo "Installing MPI into $(VENV) ..."
-	@$(PIP) --no-build-isolation -r requirements-mpi.txt
+	@$(PIP) --no-build-isolation -r requirements/mpi.txt
 	@touch $@
 
-$(VENV)/bench-$(VERSION): $(VENV)/main-$(VERSION) requirements-bench.txt
+$(VENV)/bench-$(VERSION): $(VENV)/main-$(VERSION) requirements/bench.txt
 	@echo "Installing the peers into $(VENV), a large download ..."
-	@$(PIP) --no-build-isolation -r requirements-bench.txt
+	@$(PIP) --no-build-isolation -r requirements/bench.txt
 	@touch $@

@@ -5,7 +5,7 @@ python compare_architectures.py rnn lstm --epoch 40 --seed 1 --out comparison
 """
 
 if __name__ == "__main__":
-    import quiet_end
+    from support import quiet_end
 
     quiet_end.end_on_signals()  # until the training can save itself
 
@@ -21,9 +21,9 @@ import chainer_compat
 import numpy as np
 
 import train_simple_sequence
-from command_line import FOLDER, ArgumentParser, run_command
-from drawing import DPI, WIDTH, save_figure, style_of
 from models import ARCHS
+from support.command_line import FOLDER, ArgumentParser, run_command
+from support.drawing import DPI, WIDTH, save_figure, style_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

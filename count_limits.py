@@ -9,7 +9,7 @@ soon as it is there, and a sweep that is started again goes on after those it fi
 """
 
 if __name__ == "__main__":
-    import quiet_end
+    from support import quiet_end
 
     quiet_end.end_on_signals()
 
@@ -29,7 +29,10 @@ from concurrent.futures.process import BrokenProcessPool
 
 import chainer_compat
 
-from command_line import (
+from counting.sweep import Cell, Outcome, append_outcome, read_outcomes, train_cell
+from counting.sweep_figure import draw_limits
+from models import ARCHS
+from support.command_line import (
     ERASE,
     FOLDER,
     ArgumentParser,
@@ -40,12 +43,9 @@ from command_line import (
     run_command,
     whole_number,
 )
-from counting.limits import Cell, Outcome, append_outcome, read_outcomes, train_cell
-from counting.limits_figure import draw_limits
-from drawing import save_figure
-from models import ARCHS
-from safe_files import BadFile
-from training_options import BATCH_SIZE, BPROP_LEN, N_UNITS, check_memory, training_memory
+from support.drawing import save_figure
+from support.files import BadFile
+from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, check_memory, training_memory
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 

@@ -7,7 +7,7 @@ python predict_simple_sequence.py -a lstm --prime "It was" --temperature 0.5
 """
 
 if __name__ == "__main__":
-    import quiet_end
+    from support import quiet_end
 
     quiet_end.end_on_signals()
 
@@ -23,7 +23,15 @@ import chainer
 import numpy as np
 from numpy.typing import NDArray
 
-from command_line import (
+from counting.figure import MOST_TOKENS, draw_counting
+from counting.traces import recurrent_layers
+from models import ARCHS, Model
+from models.generation import Choice, generate, most_likely, sampler
+from models.model_file import load_model, model_path
+from own_data.vocabulary import BadToken, CharVocabulary, Vocabulary, WordVocabulary
+from own_data.vocabulary_file import load_vocabulary, vocabulary_path
+from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from support.command_line import (
     FOLDER,
     ArgumentParser,
     CommandError,
@@ -34,16 +42,8 @@ from command_line import (
     run_command,
     whole_number,
 )
-from counting.figure import MOST_TOKENS, draw_counting
-from counting.traces import recurrent_layers
-from drawing import picture, save_figure
-from models import ARCHS, Model
-from models.generation import Choice, generate, most_likely, sampler
-from models.model_file import load_model, model_path
-from safe_files import BadFile
-from simple_sequence.simple_sequence_dataset import get_simple_sequence
-from simple_sequence.vocabulary import BadToken, CharVocabulary, Vocabulary, WordVocabulary
-from simple_sequence.vocabulary_file import load_vocabulary, vocabulary_path
+from support.drawing import picture, save_figure
+from support.files import BadFile
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:

@@ -8,7 +8,7 @@ mpiexec -n 2 python train_simple_sequence.py --distributed
 """
 
 if __name__ == "__main__":
-    import quiet_end
+    from support import quiet_end
 
     quiet_end.end_on_signals()  # until the training can save itself
 
@@ -22,26 +22,26 @@ import numpy as np
 from chainer.optimizer_hooks import GradientClipping
 from chainer.training import Trainer
 
-from adam import Adam
 from bptt_updater import BPTTUpdater
-from command_line import prepare_folder, run_command
 from counting.scores import periods
-from distributed import Alone, Together, run_distributed
 from extensions.counting_report import CountingEvaluator
+from extensions.evaluation import WindowEvaluator, window_length
 from extensions.finite_loss import FiniteLoss
 from extensions.global_means import GlobalMeans
 from extensions.snapshot import Snapshot
-from extensions.stop import Stop
-from extensions.window_evaluator import WindowEvaluator, window_length
 from models import ARCHS
 from models.classifier import Classifier
 from models.model_file import model_path, save_model
+from own_data.vocabulary import to_json
+from own_data.vocabulary_file import save_vocabulary
 from parallel_sequential_iterator import ParallelSequentialIterator
-from simple_sequence.vocabulary import to_json
-from simple_sequence.vocabulary_file import save_vocabulary
-from training_data import read_data
-from training_options import changeable_options, fixed_options, parse_arguments, trigger
-from training_report import naming_the_last_snapshot, reports, show_beginning, show_end, show_stop
+from support.command_line import prepare_folder, run_command
+from training.adam import Adam
+from training.data import read_data
+from training.options import changeable_options, fixed_options, parse_arguments, trigger
+from training.processes import Alone, Together, run_distributed
+from training.report import naming_the_last_snapshot, reports, show_beginning, show_end, show_stop
+from training.stop import Stop
 
 
 def main(argv: list[str]) -> int:

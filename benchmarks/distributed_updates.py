@@ -13,13 +13,13 @@ import chainer_compat
 
 import numpy as np
 
-from adam import Adam
 from benchmarks.workload import DEFAULT, LEARNING_RATE, Size, make_tokens, time_calls
 from bptt_updater import BPTTUpdater
-from distributed import Alone, Together
 from models import ARCHS
 from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
+from training.adam import Adam
+from training.processes import Alone, Together
 
 
 class Clock:

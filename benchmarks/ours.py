@@ -9,7 +9,6 @@ import chainer.links as L
 import numpy as np
 from numpy.typing import NDArray
 
-from adam import Adam
 from benchmarks.workload import (
     DEFAULT,
     LANGUAGE_MODEL,
@@ -21,11 +20,12 @@ from benchmarks.workload import (
     time_calls,
 )
 from bptt_updater import BPTTUpdater
-from extensions.window_evaluator import WindowEvaluator, window_length
+from extensions.evaluation import WindowEvaluator, window_length
 from models import ARCHS
 from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from training.adam import Adam
 
 GROWING = (4_500, 45_000, 450_000, 4_500_000, 45_000_000)  # tokens
 MANY_TOKENS = 100_000_000

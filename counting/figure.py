@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from counting.scores import periods
 from counting.traces import correlations, position_in_run, record, recurrent_layers
-from drawing import DPI, MISTAKE, STYLES, WIDTH, Style
 from models import Model
 from models.generation import generate
+from support.drawing import DPI, MISTAKE, STYLES, WIDTH, Style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

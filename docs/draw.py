@@ -16,9 +16,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from drawing import STYLES, save_figure
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from support.drawing import STYLES, save_figure
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 BLUE, ORANGE, GREEN, *_ = (style["color"] for style in STYLES)

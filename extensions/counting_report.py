@@ -10,7 +10,7 @@ from chainer.types import NdArray
 from numpy.typing import NDArray
 
 from counting.scores import free_run, run_ends
-from extensions.window_evaluator import WindowEvaluator
+from extensions.evaluation import WindowEvaluator
 from parallel_sequential_iterator import ParallelSequentialIterator
 
 

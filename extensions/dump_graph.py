@@ -8,7 +8,7 @@ from chainer import config
 from chainer.computational_graph import build_computational_graph
 from chainer.training import Trainer, extensions
 
-from safe_files import write_file
+from support.files import write_file
 
 
 class DumpGraph(extensions.DumpGraph):

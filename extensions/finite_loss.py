@@ -9,7 +9,7 @@ import numpy as np
 from chainer.training import PRIORITY_EDITOR, Extension, Trainer
 from chainer.types import NdArray
 
-from command_line import CommandError
+from support.command_line import CommandError
 
 
 class FiniteLoss(Extension):

@@ -6,7 +6,7 @@ import chainer_compat
 
 from chainer.training import PRIORITY_WRITER, Extension, Trainer
 
-from distributed import Alone, leave
+from training.processes import Alone, leave
 
 
 class GlobalMeans(Extension):

@@ -12,8 +12,8 @@ import chainer_compat
 
 from chainer.training import Extension, Trainer
 
-from command_line import one_line
-from drawing import DPI, STYLES, WIDTH, save_figure
+from support.command_line import one_line
+from support.drawing import DPI, STYLES, WIDTH, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,8 +15,6 @@ import numpy as np
 from chainer.training import Extension, Trainer
 from numpy.typing import NDArray
 
-from command_line import CommandError, UsageError, one_line
-from distributed import Alone
 from extensions.snapshot_file import (
     age,
     all_streams,
@@ -28,7 +26,9 @@ from extensions.snapshot_file import (
     save_snapshot,
     survey,
 )
-from safe_files import BadFile
+from support.command_line import CommandError, UsageError, one_line
+from support.files import BadFile
+from training.processes import Alone
 
 
 class Snapshot(Extension):

@@ -17,8 +17,8 @@ from chainer.serializers import DictionarySerializer, NpzDeserializer
 from chainer.training import Trainer
 from numpy.typing import ArrayLike, NDArray
 
-from distributed import Alone
-from safe_files import BadFile, read_arrays, write_arrays
+from support.files import BadFile, read_arrays, write_arrays
+from training.processes import Alone
 
 _FORMAT = 1
 _NAME = re.compile("snapshot_iter_([1-9][0-9]*)")

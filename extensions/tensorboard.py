@@ -18,7 +18,7 @@ from chainer.backends import cuda
 from chainer.training import Extension, Trainer
 from chainer.types import NdArray
 
-from command_line import UsageError
+from support.command_line import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def check_tensorboard() -> None:
     except ImportError:
         raise UsageError(
             "argument --tensorboard: needs TensorBoard, which is not installed: "
-            "pip install -r requirements-tensorboard.txt"
+            "pip install -r requirements/tensorboard.txt"
         ) from None
 
 

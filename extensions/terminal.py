@@ -9,7 +9,7 @@ import chainer_compat
 
 from chainer.training import Extension, Trainer, extensions
 
-from command_line import ERASE, progress_bar
+from support.command_line import ERASE, progress_bar
 
 _SECONDS_BETWEEN = 0.1
 

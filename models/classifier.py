@@ -10,7 +10,7 @@ from chainer.backend import get_array_module
 from chainer.types import NdArray
 from chainer.utils import type_check
 
-from models.window_function import Arrays, Gradients, WindowFunction
+from models.windows.function import Arrays, Gradients, WindowFunction
 
 
 class Classifier(L.Classifier):

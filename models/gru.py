@@ -2,7 +2,7 @@
 
 The tutorial has no such model. It is here as the example of how an architecture is added, and so
 this file holds all of it: the model, its layer, and the layer's recurrence over a whole window, in
-the notation of ``recurrence.py``.
+the notation of ``windows/elman.py``.
 """
 
 import chainer_compat
@@ -13,9 +13,9 @@ from chainer.backend import get_array_module
 from chainer.types import NdArray
 from chainer.utils import type_check
 
-from models.projections import embed, project
 from models.stateful import Stateful
-from models.window_function import (
+from models.windows.ends import embed, project
+from models.windows.function import (
     Arrays,
     Gradients,
     WindowFunction,

@@ -11,7 +11,7 @@ from chainer.serializers import DictionarySerializer, NpzDeserializer
 from numpy.typing import NDArray
 
 from models import ARCHS, Model
-from safe_files import BadFile, read_arrays, write_arrays
+from support.files import BadFile, read_arrays, write_arrays
 
 
 def model_path(folder: str, arch: str) -> str:

@@ -6,9 +6,9 @@ import chainer.links as L
 from chainer import Chain, Variable
 from chainer.types import NdArray
 
-from models.projections import embed, project
-from models.recurrence import elman
 from models.stateful import Stateful
+from models.windows.elman import elman
+from models.windows.ends import embed, project
 
 
 class RNN(Stateful, Chain):

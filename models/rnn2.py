@@ -8,9 +8,9 @@ import chainer.functions as F
 import chainer.links as L
 from chainer import Chain, Variable
 
-from models.recurrence import elman
 from models.stack import Stack
 from models.stateful import Stateful
+from models.windows.elman import elman
 
 
 class ElmanBlock(Stateful, Chain):
@@ -38,7 +38,7 @@ class RNN2(Stack):
     Args:
         n_vocab (int): size of the vocabulary, ``V``.
         n_units (int): units of the embedding and of each block, ``U``.
-        activation: of the blocks, see :func:`models.recurrence.elman`.
+        activation: of the blocks, see :func:`models.windows.elman.elman`.
     """
 
     def __init__(

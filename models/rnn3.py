@@ -8,9 +8,9 @@ import chainer.functions as F
 import chainer.links as L
 from chainer import Chain, Variable
 
-from models.recurrence import concat_elman
 from models.stack import Stack
 from models.stateful import Stateful
+from models.windows.elman import concat_elman
 
 
 class ConcatBlock(Stateful, Chain):
@@ -39,7 +39,7 @@ class RNN3(Stack):
     Args:
         n_vocab (int): size of the vocabulary, ``V``.
         n_units (int): units of the embedding and of each block's output, ``U``.
-        activation: of the blocks, see :func:`models.recurrence.elman`.
+        activation: of the blocks, see :func:`models.windows.elman.elman`.
         n_recurrent (int or None): units of each block's state, ``U`` if None.
     """
 

@@ -8,10 +8,10 @@ from chainer import Chain, Variable, as_array, config
 from chainer.serializer import AbstractSerializer
 from chainer.types import NdArray
 
-from models.dropout import dropout_mask
-from models.lstm_recurrence import lstm
-from models.projections import embed, project
 from models.stateful import Stateful
+from models.windows.dropout import dropout_mask
+from models.windows.ends import embed, project
+from models.windows.lstm import lstm
 
 
 class LSTM(Stateful, L.LSTM):

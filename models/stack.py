@@ -8,7 +8,7 @@ import chainer.links as L
 from chainer import Chain, Link, Variable
 from chainer.types import NdArray
 
-from models.projections import embed, project
+from models.windows.ends import embed, project
 
 
 class Stack(Chain):

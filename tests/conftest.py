@@ -1,7 +1,6 @@
 """What tests share: where the project is, and running its commands as a user does."""
 
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -10,9 +9,8 @@ import chainer_compat
 
 import pytest
 
-from command_line import missing_for_gpu
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from support.command_line import missing_for_gpu
+from tests.commands import ROOT
 
 # In the background of a shell SIGINT is ignored, and the commands started here would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

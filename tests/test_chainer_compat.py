@@ -4,11 +4,11 @@ import ast
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.commands import ROOT
+
 PLACES = ("*.py", "counting/*.py", "extensions/*.py", "models/*.py", "simple_sequence/*.py")
 MODULES = [
     ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
@@ -40,7 +40,7 @@ def test_walk_finds_the_modules():
         "bptt_updater",
         "models",
         "models.rnn",
-        "extensions.window_evaluator",
+        "extensions.evaluation",
         "simple_sequence.simple_sequence_dataset",
     } <= set(MODULES)
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from compare_architectures import draw, main
-from drawing import style_of
 from models import ARCHS
+from support.drawing import style_of
 
 QUICK = ("-e", 2, "-u", 5, "--repeat", 20, "--seed", 7)
 

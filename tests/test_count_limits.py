@@ -1,7 +1,6 @@
 import contextlib
 import csv
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -12,11 +11,11 @@ import chainer_compat
 import pytest
 
 import count_limits
-from command_line import UsageError
-from counting.limits import Cell, Outcome
+from counting.sweep import Cell, Outcome
 from models import ARCHS
+from support.command_line import UsageError
+from tests.commands import ROOT
 
-ROOT = pathlib.Path(count_limits.__file__).parent
 SMALL = ("--archs", "rnn", "--vocabularies", "3", "4", "--seeds", "2", "-u", "10")
 
 

@@ -20,15 +20,15 @@ from test_faults import assert_same_arrays, load, snapshots
 from test_wrong_input import SMALL, run_here
 
 from bptt_updater import BPTTUpdater
-from command_line import CommandError
-from extensions.log_report import LogReport
+from extensions.log import LogReport
 from extensions.snapshot import Snapshot
-from extensions.stop import Stop
 from models import ARCHS
 from models.model_file import load_model, save_model
 from parallel_sequential_iterator import ParallelSequentialIterator
-from safe_files import BadFile
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from support.command_line import CommandError
+from support.files import BadFile
+from training.stop import Stop
 
 
 def damages(content, number, seed):

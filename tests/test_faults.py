@@ -25,8 +25,8 @@ import numpy as np
 import pytest
 
 from models import ARCHS
+from tests.commands import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCRIPT = str(ROOT / "train_simple_sequence.py")
 # 270 tokens in windows of 21: 12.9 updates an epoch, so that epochs end inside windows.
 SMALL = ["-u", "6", "--repeat", "6", "-b", "3", "-l", "7", "--snapshot-every", "1"]

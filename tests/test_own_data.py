@@ -16,10 +16,10 @@ from chainer.serializers import load_npz
 
 import predict_simple_sequence
 import train_simple_sequence
-from command_line import CommandError, UsageError
 from models import RNN
 from models.generation import generate
-from safe_files import read_arrays
+from support.command_line import CommandError, UsageError
+from support.files import read_arrays
 
 with contextlib.redirect_stdout(io.StringIO()):
     import this

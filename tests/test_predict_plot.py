@@ -5,9 +5,9 @@ import chainer_compat
 import pytest
 
 import predict_simple_sequence
-from command_line import UsageError, run_command
 from models import ARCHS
 from models.model_file import save_model
+from support.command_line import UsageError, run_command
 
 
 @pytest.fixture

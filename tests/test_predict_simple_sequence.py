@@ -2,7 +2,6 @@
 
 import ast
 import os
-import pathlib
 import re
 import shutil
 import subprocess
@@ -17,8 +16,8 @@ from chainer.serializers import load_npz, save_npz
 
 from models import ARCHS
 from predict_simple_sequence import score
+from tests.commands import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCRIPT = str(ROOT / "predict_simple_sequence.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # output is to be buffered, as it is for a user

@@ -21,8 +21,8 @@ import pytest
 from chainer.serializers import load_npz
 
 from models import ARCHS
+from tests.commands import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SCRIPT = str(ROOT / "train_simple_sequence.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # output is to be buffered, as it is for a user

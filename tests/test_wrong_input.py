@@ -8,7 +8,6 @@ for no one, and nothing is written.
 import contextlib
 import io
 import os
-import pathlib
 import pickle
 import runpy
 import signal
@@ -22,9 +21,9 @@ import pytest
 from chainer.serializers import save_npz
 
 from models import RNN
-from safe_files import read_arrays, write_arrays
+from support.files import read_arrays, write_arrays
+from tests.commands import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = ["-u", "6", "--repeat", "6", "-b", "3", "-l", "7", "-e", "1"]
 
 

@@ -10,7 +10,7 @@ from chainer.training import Trainer, extensions
 from bptt_updater import BPTTUpdater
 from counting.scores import free_run, periods
 from extensions.counting_report import CountingEvaluator
-from extensions.window_evaluator import WindowEvaluator
+from extensions.evaluation import WindowEvaluator
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence

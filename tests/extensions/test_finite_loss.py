@@ -5,8 +5,8 @@ import chainer_compat
 import numpy as np
 import pytest
 
-from command_line import CommandError
 from extensions.finite_loss import FiniteLoss
+from support.command_line import CommandError
 
 
 class OnGPU:

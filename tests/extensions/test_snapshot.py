@@ -13,15 +13,15 @@ from chainer.serializers import DictionarySerializer, save_npz
 from chainer.training import Trainer
 
 from bptt_updater import BPTTUpdater
-from command_line import CommandError, UsageError
-from distributed import Alone
 from extensions.finite_loss import FiniteLoss
-from extensions.log_report import LogReport
+from extensions.log import LogReport
 from extensions.snapshot import Snapshot
-from extensions.stop import Stop
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
-from safe_files import read_arrays, write_arrays
+from support.command_line import CommandError, UsageError
+from support.files import read_arrays, write_arrays
+from training.processes import Alone
+from training.stop import Stop
 
 FIXED = {"--arch": "rnn", "--unit": 3}
 CHANGEABLE = {"--lr": 0.001, "--gradclip": None, "--epoch": 2}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_snapshot import about, assert_same_state, state, train, training
 
-from command_line import CommandError
-from safe_files import read_arrays, write_arrays
+from support.command_line import CommandError
+from support.files import read_arrays, write_arrays
 
 
 def forge(path, **changes):

@@ -15,15 +15,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train_simple_sequence
 from bptt_updater import BPTTUpdater
-from command_line import UsageError
 from counting.figure import draw_counting
 from counting.scores import periods
 from extensions.counting_report import CountingEvaluator
-from extensions.log_report import LogReport
+from extensions.log import LogReport
 from extensions.tensorboard import TensorBoard, check_tensorboard
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from support.command_line import UsageError
 
 V, U, B = 4, 5, 2
 
@@ -32,7 +32,7 @@ def test_absence_is_one_line_that_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "tensorboard.compat", raising=False)
     monkeypatch.delitem(sys.modules, "tensorboard.compat.proto", raising=False)
-    with pytest.raises(UsageError, match=r"--tensorboard: .* -r requirements-tensorboard\.txt$"):
+    with pytest.raises(UsageError, match=r"--tensorboard: .* -r requirements/tensorboard\.txt$"):
         check_tensorboard()
 
 

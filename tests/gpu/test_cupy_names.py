@@ -20,8 +20,8 @@ import strict_array
 
 import predict_simple_sequence
 import train_simple_sequence
+from tests.commands import ROOT
 
-ROOT = pathlib.Path(train_simple_sequence.__file__).resolve().parent
 CHAINER = pathlib.Path(chainer.__file__).resolve().parent
 # Of arrays; in Chainer, to_device is one of links and variables.
 METHODS = {*dir(np.ndarray), *dir(strict_array.ndarray)} - {"to_device"}
@@ -105,7 +105,13 @@ def sources(tmp_path_factory):
             predict_simple_sequence.main(["-g0", f"-m{out}/lstm_simple_sequence.model", "-l5"])
         finally:
             sys.setprofile(before)
-    folders = (ROOT, ROOT / "models", ROOT / "extensions", ROOT / "counting")
+    folders = [
+        ROOT,
+        *(
+            ROOT / name
+            for name in ("models", "models/windows", "training", "extensions", "counting")
+        ),
+    ]
     ours = [path for folder in folders for path in folder.glob("*.py")]
     chainers = [path for path in map(pathlib.Path, ran) if CHAINER in path.parents]
     return {path: uses(path.read_text()) for path in sorted([*ours, *chainers])}
@@ -134,7 +140,9 @@ def test_sources_are_ours_and_chainers(sources):
     names = {name for found in sources.values() for _, name in found}
     assert {"add.at", "dot", "ElementwiseKernel", "ndarray.astype"} <= names
     assert CHAINER / "optimizer_hooks" / "gradient_clipping.py" in sources
-    assert {CHAINER / "optimizers" / "adam.py", ROOT / "models" / "recurrence.py"} <= set(sources)
+    assert {CHAINER / "optimizers" / "adam.py", ROOT / "models" / "windows" / "elman.py"} <= set(
+        sources
+    )
 
 
 def test_cupy_has_every_name_in_the_sources(sources):

@@ -19,16 +19,16 @@ from chainer.serializers import DictionarySerializer, NpzDeserializer
 
 import predict_simple_sequence
 import train_simple_sequence
-from adam import Adam
 from bptt_updater import BPTTUpdater
-from command_line import CommandError, UsageError
 from counting.traces import record
 from extensions.counting_report import CountingEvaluator
 from models import ARCHS, RNN, RNN2, RNN3
 from models.classifier import Classifier
-from models.dropout import dropout_mask
 from models.generation import generate
+from models.windows.dropout import dropout_mask
 from parallel_sequential_iterator import ParallelSequentialIterator
+from support.command_line import CommandError, UsageError
+from training.adam import Adam
 
 CPU = chainer.get_device("@numpy")
 V, U, B, T = 7, 5, 3, 4

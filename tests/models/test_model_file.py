@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from models import ARCHS
 from models.model_file import load_model, parameter_shapes, save_model
-from safe_files import BadFile, read_arrays, write_arrays
+from support.files import BadFile, read_arrays, write_arrays
 
 V, U = 7, 5
 

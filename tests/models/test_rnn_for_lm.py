@@ -9,7 +9,7 @@ import pytest
 from chainer import serializers
 
 from models import RNNForLM
-from models.dropout import dropout_mask
+from models.windows.dropout import dropout_mask
 
 V, U = 7, 5
 

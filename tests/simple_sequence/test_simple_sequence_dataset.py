@@ -1,7 +1,6 @@
 import subprocess
 import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simple_sequence.simple_sequence_dataset import N_VOCABULARY, get_simple_sequence
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.commands import ROOT
 
 
 def by_loops(n_vocab, repeat):

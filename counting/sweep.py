@@ -1,0 +1,159 @@
+"""How far a network counts: one training until it does, and the table that keeps the outcomes."""
+
+import csv
+import io
+import os
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import chainer_compat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt_updater import BPTTUpdater
+from counting.scores import first_mistake, free_run, mistakes, periods
+from models import ARCHS, Model
+from models.classifier import Classifier
+from parallel_sequential_iterator import ParallelSequentialIterator
+from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from support.files import BadFile, write_file
+from training.adam import Adam
+from training.options import BATCH_SIZE, LEARNING_RATE
+
+_UPDATES_BETWEEN = 10  # two checks
+
+
+class Cell(NamedTuple):
+    """One training of the sweep; everything its outcome depends on."""
+
+    arch: str
+    n_vocab: int
+    seed: int
+    unit: int
+    bproplen: int
+    budget: int
+
+
+class Outcome(NamedTuple):
+    """What became of a cell.
+
+    Attributes:
+        cell (Cell): the training.
+        updates (int or None): updates after which the free run was perfect over two periods, None
+            if the budget was spent before.
+        updates_primed (int or None): the same, had the network been given two periods to read
+            before it ran free; at most ``updates``.
+        longest_free_run (int): tokens, the most of all checks, at most two periods.
+        seconds (float): of one core's time that it took.
+    """
+
+    cell: Cell
+    updates: int | None
+    updates_primed: int | None
+    longest_free_run: int
+    seconds: float
+
+
+COLUMNS = (*Cell._fields, *Outcome._fields[1:])
+
+
+def train_cell(cell: Cell) -> Outcome:
+    """Train as train_simple_sequence.py does, until the network counts or the budget is spent.
+
+    Args:
+        cell (Cell): the training.
+
+    Returns:
+        Outcome: checked every ten updates.
+    """
+    started = time.process_time()
+    np.random.seed(cell.seed)
+    model = Classifier(ARCHS[cell.arch](cell.n_vocab, cell.unit))
+    checked = model.copy().predictor  # same parameters, a state of its own
+    optimizer = Adam(alpha=LEARNING_RATE).setup(model)
+    train = ParallelSequentialIterator(get_simple_sequence(cell.n_vocab), BATCH_SIZE)
+    updater = BPTTUpdater(train, optimizer, cell.bproplen)
+    two = periods(cell.n_vocab, 2)
+    updates = updates_primed = None
+    longest = 0
+    while updates is None and updater.iteration < cell.budget:
+        for _ in range(min(_UPDATES_BETWEEN, cell.budget - updater.iteration)):
+            updater.update()
+        longest = max(longest, free_run(checked, two))
+        if longest == len(two) - 1:
+            updates = updater.iteration
+        if updates_primed is None and (updates or counts_when_primed(checked, two)):
+            updates_primed = updater.iteration
+    seconds = round(time.process_time() - started, 2)
+    return Outcome(cell, updates, updates_primed, longest, seconds)
+
+
+def counts_when_primed(model: Model, two: NDArray[np.int32]) -> bool:
+    """Whether the model, once it has read two periods, runs free over two more with no mistake.
+
+    A recurrent state is all zeros but once in a training, at its very start. Where a network fails
+    in a free run only because it has to be led into step before it counts, this tells.
+    """
+    model.reset_state()
+    mistakes(model, two)
+    return first_mistake(model, two) == len(two) - 1
+
+
+def read_outcomes(path: str) -> dict[Cell, Outcome]:
+    """Outcomes kept in a table, those of a file that is not there being none.
+
+    A last line without an end is what a killed run has left of a row. It is no row, and is removed
+    so that the next one can follow.
+
+    Returns:
+        dict: Outcome by Cell.
+
+    Raises:
+        BadFile: if the file is no such table.
+        OSError: if it cannot be read.
+    """
+    header = ",".join(COLUMNS) + "\n"
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+    except FileNotFoundError:
+        text = ""
+    except UnicodeDecodeError as error:
+        raise BadFile("is no table of this command") from error
+    whole = text[: text.rfind("\n") + 1]
+    if not header.startswith(text[: len(header)]):
+        raise BadFile("is no table of this command")
+    if whole != text or not whole:
+        whole = whole or header
+        write_file(path, lambda file: file.write(whole.encode()))
+    rows = csv.reader(whole.splitlines()[1:])
+    try:
+        outcomes = [_parse(row) for row in rows]
+    except (ValueError, TypeError) as error:
+        raise BadFile(f"is damaged: {error}") from error
+    return {outcome.cell: outcome for outcome in outcomes}
+
+
+def append_outcome(path: str, outcome: Outcome) -> None:
+    """Add a row to the table, in one write that is on the disk when this returns."""
+    line = io.StringIO()
+    row = ["" if value is None else value for value in (*outcome.cell, *outcome[1:])]
+    csv.writer(line, lineterminator="\n").writerow(row)
+    with open(path, "ab") as file:
+        file.write(line.getvalue().encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _parse(row: Sequence[str]) -> Outcome:
+    arch, *numbers = row
+    *sizes, updates, updates_primed, longest, seconds = numbers
+    return Outcome(
+        Cell(arch, *map(int, sizes)),
+        int(updates) if updates else None,
+        int(updates_primed) if updates_primed else None,
+        int(longest),
+        float(seconds),
+    )

@@ -1,0 +1,87 @@
+"""Evaluation over windows: as Chainer's Evaluator, but not one step at a time."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+import chainer_compat
+
+from chainer import Link, Variable, as_array, no_backprop_mode
+from chainer.reporter import report_scope
+from chainer.training.extensions import Evaluator
+from chainer.types import DeviceSpec, NdArray
+
+from parallel_sequential_iterator import ParallelSequentialIterator
+from support.freed_memory import keep_freed_memory
+from training.processes import Alone
+
+
+class WindowEvaluator(Evaluator):
+    """Reports the mean over every prediction of one pass through the iterator.
+
+    Chainer's Evaluator would call the model for each step, and weigh a short last window like a
+    full one.
+
+    Args:
+        iterator (ParallelSequentialIterator): made with ``repeat=False``.
+        target (chainer.Link): called as ``target(x, t)``, see :class:`bptt_updater.BPTTUpdater`.
+            Give a copy of the trained model, so that its state is not the training's.
+        window (int): steps in a window; affects speed and memory only.
+        device: where the windows go; a negative number is the CPU.
+        eval_hook: called with the evaluator before each evaluation; reset the state there.
+        processes (distributed.Alone): that share the streams, each with an iterator of its own.
+    """
+
+    def __init__(
+        self,
+        iterator: ParallelSequentialIterator,
+        target: Link,
+        window: int = 256,
+        device: DeviceSpec | int | None = None,
+        eval_hook: Callable[[Evaluator], None] | None = None,
+        processes: Alone | None = None,
+    ) -> None:
+        super().__init__(iterator, target, device=device, eval_hook=eval_hook)
+        self.window = window
+        self.processes = processes or Alone()
+        keep_freed_memory()
+
+    def evaluate(self) -> dict[str, float]:
+        """Run the model over the data; return the means by name."""
+        iterator = self.get_iterator("main")
+        target = self.get_target("main")
+        if self.eval_hook:
+            self.eval_hook(self)
+        iterator.reset()
+        sums: defaultdict[str, float] = defaultdict(float)
+        counts: Counter[str] = Counter()
+        for x, t in iter(lambda: self._next_window(iterator), None):
+            for name, (mean, count) in self.evaluate_window(target, x, t).items():
+                sums[name] += mean * count
+                counts[name] += count
+        shares = self.processes.gather((sums, counts))
+        return {
+            name: sum(sums[name] for sums, _ in shares) / sum(counts[name] for _, counts in shares)
+            for name in dict.fromkeys(name for sums, _ in shares for name in sums)
+        }
+
+    def evaluate_window(self, target: Link, x: NdArray, t: NdArray) -> dict[str, tuple[float, int]]:
+        """Means over a window and the number of predictions that each is over, by name."""
+        observation: dict[str, Variable | NdArray | float] = {}
+        with report_scope(observation), no_backprop_mode():
+            target(x, t.ravel())
+        return {name: (float(as_array(mean)), x.size) for name, mean in observation.items()}
+
+    def _next_window(self, iterator: ParallelSequentialIterator) -> tuple[NdArray, NdArray] | None:
+        try:
+            window = iterator.next_window(self.window)
+        except StopIteration:
+            return None
+        return window if self.device is None else self.device.send(window)
+
+
+def window_length(bprop_len: int, batch_size: int, n_vocab: int) -> int:
+    """Steps in a window of an evaluation: as in training, or more while the logits stay small.
+
+    Long windows are quicker, but every window's logits are in memory at once.
+    """
+    return max(bprop_len, 2**18 // (batch_size * n_vocab))

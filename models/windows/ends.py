@@ -1,0 +1,127 @@
+"""The two ends of a window: ids become vectors, vectors become logits."""
+
+from typing import NamedTuple
+
+import chainer_compat
+
+import chainer.links as L
+from chainer import Parameter, Variable, as_array
+from chainer.types import NdArray
+from chainer.utils import type_check
+
+from models.windows.function import (
+    Arrays,
+    Gradients,
+    WindowFunction,
+    expect_bias,
+    expect_matrix,
+    expect_window,
+    masked,
+    rows,
+    sum_by_id,
+)
+
+
+class Embedded(NamedTuple):
+    """A window of embedded ids, whose vectors nobody has looked up yet.
+
+    A layer projects its inputs. With a small vocabulary it is quicker to project the embedding, a
+    row for each word instead of one for each place in the window, and to look up the projections.
+    """
+
+    ids: NdArray  # (T, B)
+    W: Parameter  # (V, U)
+
+    def window(self) -> Variable:
+        """The vectors, ``(T, B, U)``."""
+        return Embed().apply((self.ids, self.W))[0]
+
+
+def embed(x: NdArray | Variable, W: Parameter) -> Embedded:
+    """The row of ``W`` for each id.
+
+    Args:
+        x: integer ids below ``V``: a window ``(T, B)``, or one step ``(B,)``.
+        W (Parameter): embedding matrix, ``(V, U)``.
+
+    Returns:
+        Embedded: ``(T, B, U)`` for the layer that reads it; one step is a window of length 1.
+
+    Raises:
+        chainer.utils.type_check.InvalidType: if ``x`` is not as described.
+    """
+    ids = as_array(x)
+    if ids.dtype.kind != "i" or ids.ndim not in (1, 2):
+        raise type_check.InvalidType("integers (T, B) or (B,)", f"{ids.dtype} {ids.shape}")
+    return Embedded(ids if ids.ndim == 2 else ids[None], W)
+
+
+def as_window(x: Variable | Embedded) -> Variable:
+    """A layer's input as vectors, ``(T, B, U)``."""
+    return x.window() if isinstance(x, Embedded) else x
+
+
+def as_inputs(x: Variable | Embedded) -> tuple[Variable, NdArray | None]:
+    """A layer's input as :func:`models.windows.function.project_inputs` takes it."""
+    if isinstance(x, Embedded) and len(x.W) <= x.ids.size:
+        return x.W, x.ids
+    return as_window(x), None
+
+
+def project(h: Variable, layer: L.Linear, mask: NdArray | None = None) -> Variable:
+    """One row of logits for every prediction of a window, in order of time.
+
+    Args:
+        h (Variable): window of hidden states, ``(T, B, U)``.
+        layer (chainer.links.Linear): ``U`` to ``V``.
+        mask (array or None): dropout mask of the hidden states, ``(T, B, U)``.
+
+    Returns:
+        Variable: ``(T * B, V)``.
+    """
+    return Project(mask).apply((h, layer.W, layer.b))[0]
+
+
+class Embed(WindowFunction):
+    """The vectors of :class:`Embedded`. Backward, a row's gradient is the sum over its places."""
+
+    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
+        type_check.expect(in_types.size() == 2)
+        _, W = in_types
+        type_check.expect(W.dtype.kind == "f", W.ndim == 2)
+
+    def forward(self, inputs: Arrays) -> Arrays:
+        self.retain_inputs((0, 1))
+        x, W = inputs
+        return (W[x],)
+
+    def backward_arrays(self, g_e: NdArray) -> Gradients:
+        x, W = self.input_arrays()
+        return None, sum_by_id(x, rows(g_e), len(W))
+
+
+class Project(WindowFunction):
+    """:func:`project`. ``y = h W^T + b``; ``g_h = g_y W``, ``g_W = g_y^T h``, ``g_b = sum g_y``."""
+
+    def __init__(self, mask: NdArray | None) -> None:
+        self.mask = mask
+
+    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
+        type_check.expect(in_types.size() == 3)
+        h, W, b = in_types
+        expect_window(h)
+        expect_matrix(W, h, W.shape[0], h.shape[2])
+        expect_bias(b, W)
+
+    def forward(self, inputs: Arrays) -> Arrays:
+        h, W, b = inputs
+        self.h = masked(h, self.mask)
+        self.retain_inputs((1,))
+        y = rows(self.h).dot(W.T)
+        y += b
+        return (y,)
+
+    def backward_arrays(self, g_y: NdArray) -> Gradients:
+        (W,) = self.input_arrays()
+        g_h = masked(g_y.dot(W).reshape(self.h.shape), self.mask)
+        return g_h, g_y.T.dot(rows(self.h)), g_y.sum(axis=0)

@@ -1,0 +1,170 @@
+"""Reads a file of the user's own as one long sequence of ids, whatever its size.
+
+An array of NumPy is mapped into memory where it is. Text, whether of numbers, characters or words,
+becomes ids piece by piece; they go into a temporary file without a name, which is mapped likewise
+and is gone when the program is, however it ends. So what is in memory does not grow with the file.
+"""
+
+import codecs
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+
+import numpy as np
+
+from own_data.vocabulary import BadToken, IntegerVocabulary, Vocabulary
+from support.files import BadFile, open_file, read_npy_header
+
+_BLOCK = 2**16  # bytes of text, or ids, at a time: few enough to stay in the cache
+_LONGEST_WORD = 2**20  # characters; beyond this it is no text
+_N_SAMPLES = 64  # blocks that make a fingerprint
+
+
+def read_sequence(path: str, vocabulary: Vocabulary) -> np.ndarray:
+    """Give the ids that a file holds, each seen to be in the vocabulary.
+
+    Args:
+        path: with an :class:`IntegerVocabulary` an array of NumPy (``.npy``) or whole numbers
+            between white space, else text; text is in UTF-8.
+        vocabulary: learns the tokens that it does not know yet.
+
+    Returns:
+        numpy.ndarray: at least two ids, one-dimensional, of some type of integers, mapped.
+
+    Raises:
+        BadFile: if the file is missing or damaged, or holds something else.
+        OSError: if there is no room for a temporary file.
+    """
+    with open_file(path) as file:
+        is_array = path.endswith(".npy") or file.read(6) == b"\x93NUMPY"
+        file.seek(0)
+        if isinstance(vocabulary, IntegerVocabulary) and is_array:
+            ids = _map_array(file, vocabulary)
+        else:
+            ids = _tokenise(file, vocabulary)
+    if len(ids) < 2:
+        count = "only one token" if len(ids) else "no token"
+        raise BadFile(f"holds {count}, and to predict one from another takes two")
+    return ids
+
+
+def fingerprint(ids: np.ndarray, vocabulary: Vocabulary) -> str:
+    """What tells two sequences apart, where neither is read whole if they are long.
+
+    Length, vocabulary, and 64 evenly spaced blocks of 65,536 ids, all of them up to 4 million.
+
+    Returns:
+        str: to be read after "data", as in "of 100 tokens with fingerprint 0123456789abcdef".
+    """
+    sha = hashlib.sha256()
+    sha.update("\n".join(vocabulary.tokens()).encode())
+    starts = np.linspace(0, max(len(ids) - _BLOCK, 0), _N_SAMPLES).astype(np.int64)
+    for start in np.unique(starts):
+        sha.update(ids[start : start + _BLOCK].astype("<i4").tobytes())
+    return f"of {len(ids):,} tokens with fingerprint {sha.hexdigest()[:16]}"
+
+
+def _map_array(file: io.BufferedReader, vocabulary: IntegerVocabulary) -> np.ndarray:
+    """The array of an open ``.npy`` file. One pass, at the speed of the disk, sees to its ids."""
+    try:
+        shape, _, dtype = read_npy_header(file)
+    except BadFile:
+        raise
+    except Exception as error:
+        # On damaged input the reader of headers raises almost anything.
+        raise BadFile("is damaged or of another format") from error
+    if dtype.hasobject:
+        raise BadFile("holds objects, which are never loaded")
+    if dtype.kind not in "iu":
+        raise BadFile(f"holds values of type {dtype}")
+    if len(shape) != 1:
+        raise BadFile(f"holds an array of shape {shape}, not one long sequence")
+    (length,), offset = shape, file.tell()
+    if length * dtype.itemsize != os.fstat(file.fileno()).st_size - offset:
+        raise BadFile("is damaged: it does not have the size that it says")
+    if not length:
+        return np.empty(0, dtype)
+    # Read rather than looked at in the map, all of which would count as this program's memory.
+    block = np.empty(_BLOCK, dtype)
+    start = 0
+    while n_bytes := file.readinto(block.view(np.uint8).data):
+        try:
+            vocabulary.learn_ids(block[: n_bytes // dtype.itemsize])
+        except BadToken as error:
+            raise BadFile(f"holds {error.at(start)}") from None
+        start += _BLOCK
+    return np.memmap(file, dtype, "r", offset, shape)
+
+
+def _tokenise(file: io.BufferedReader, vocabulary: Vocabulary) -> np.ndarray:
+    """The ids of an open text."""
+    ids = _IdFile()
+    for piece in _pieces(file, vocabulary.whole_words):
+        try:
+            ids.append(vocabulary.learn(piece), len(vocabulary))
+        except BadToken as error:
+            raise BadFile(f"holds {error.at(len(ids))}") from None
+    return ids.map()
+
+
+def _pieces(file: io.BufferedReader, whole_words: bool) -> Iterator[str]:
+    """The text in pieces, with ends of lines as in Python."""
+    decoder = io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder("utf-8-sig")(), translate=True
+    )
+    rest = ""
+    block = None
+    while block != b"":
+        block = file.read(_BLOCK)
+        try:
+            piece = rest + decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            place = file.tell() - len(error.object) + error.start
+            byte = error.object[error.start]
+            raise BadFile(f"is no text in UTF-8: byte {place:,} is 0x{byte:02x}") from None
+        if "\0" in piece:
+            raise BadFile("is no text: it holds bytes that are 0")
+        # What follows the last white space may be half a word.
+        end = len(piece)
+        if whole_words and block:
+            end = max(piece.rfind(" "), piece.rfind("\n")) + 1
+        rest = piece[end:]
+        if len(rest) > _LONGEST_WORD:
+            raise BadFile(f"is no text: it holds a word of more than {_LONGEST_WORD:,} characters")
+        yield piece[:end]
+
+
+class _IdFile:
+    """Ids in a temporary file, each in as few bytes as the largest needs."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as it is mapped
+        self._dtype = np.dtype(np.uint8)
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, ids: np.ndarray, n_vocab: int) -> None:
+        dtype = np.min_scalar_type(max(n_vocab, 1) - 1)
+        if dtype != self._dtype:
+            self._widen(dtype)
+        self._file.write(ids.astype(dtype).tobytes())
+        self._length += len(ids)
+
+    def _widen(self, dtype: np.dtype) -> None:
+        narrow, self._file = self._file, tempfile.TemporaryFile()  # noqa: SIM115
+        with narrow:
+            narrow.seek(0)
+            while block := narrow.read(_BLOCK):
+                self._file.write(np.frombuffer(block, self._dtype).astype(dtype).tobytes())
+        self._dtype = dtype
+
+    def map(self) -> np.ndarray:
+        self._file.flush()
+        if not self._length:
+            return np.empty(0, self._dtype)
+        with self._file:
+            return np.memmap(self._file, self._dtype, "r", shape=(self._length,))

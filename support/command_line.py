@@ -1,0 +1,230 @@
+"""What the commands share: options that are checked, a progress bar, errors that are one line."""
+
+import argparse
+import atexit
+import contextlib
+import errno
+import gc
+import io
+import math
+import os
+import shutil
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import NoReturn
+
+from support.files import check_writable, remove_temporary_files
+
+ERASE = "\033[J"  # from the cursor on, on a terminal
+
+
+FOLDER = "result"  # that the commands write into, unless told otherwise
+
+
+class CommandError(Exception):
+    """Something happened that ends the command; its text is what the user reads."""
+
+    exit_code = 1
+
+
+class UsageError(CommandError):
+    """Something was typed that cannot be done."""
+
+    exit_code = 2
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Names the default after each option's meaning, where there is one to name."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if not action.default else super()._get_help_string(action)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An ``argparse.ArgumentParser`` whose errors are one line, without the usage before it."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, formatter_class=_HelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line on stderr and exit with code 2."""
+        message = one_line(f"{self.prog}: error: {message} (see --help)")
+        self.exit(UsageError.exit_code, f"{message}\n")
+
+
+def one_line(text: str) -> str:
+    """The text with each run of white space as one space, and no control characters."""
+    text = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def whole_number(at_least: int, at_most: int = 2**31 - 1) -> Callable[[str], int]:
+    """An argparse type: an integer within bounds."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = at_least - 1
+        if not at_least <= value <= at_most:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number from {at_least} to {at_most}"
+            )
+        return value
+
+    return parse
+
+
+def positive_number(text: str) -> float:
+    """An argparse type: a finite number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def progress_bar(share: float, text: str) -> str:
+    """A bar and what it means, in one line of the terminal however narrow that is.
+
+    The cursor is left at its beginning, so that whatever is printed next takes its place.
+
+    Args:
+        share (float): of the work that is done, from 0 to 1.
+        text (str): stands behind the bar, and is cut where there is no room.
+    """
+    columns = shutil.get_terminal_size().columns - 1  # behind the last one the line would wrap
+    width = min(20, columns - len(text) - 3)
+    bar = f"[{'#' * min(int(width * share), width):.<{width}}] " if width >= 5 else ""
+    return f"{ERASE}{(bar + text)[:columns]}\r"
+
+
+def add_gpu_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``-g/--gpu``; see :func:`check_gpu`."""
+    help_text = "CUDA device, negative for the CPU"
+    parser.add_argument("-g", "--gpu", type=whole_number(-(2**31)), default=-1, help=help_text)
+
+
+def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None = None) -> int:
+    """Run ``main(argv)``; turn what goes wrong into one line on stderr and an exit code.
+
+    Warnings, as of a number that overflows, are not shown: what they warn of is told where it
+    matters. With ``--debug`` among the arguments they are, and a traceback precedes the line.
+
+    Returns:
+        int: the exit code.
+    """
+    # Before it exits, Python looks through all that is left for cycles that nothing refers to. Told
+    # to leave it alone, it is done a tenth of a second earlier.
+    atexit.register(gc.freeze)
+    argv = sys.argv[1:] if argv is None else argv
+    # As argparse does, understand --deb.
+    debug = any(len(word) > 3 and "--debug".startswith(word) for word in argv)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the command
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as we run
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files can be any bytes
+    try:
+        with warnings.catch_warnings():
+            if not debug:
+                warnings.simplefilter("ignore")
+            code = main(argv) or 0
+        sys.stdout.flush()
+        return code
+    except (Exception, KeyboardInterrupt) as error:
+        message, code = _explain(error)
+        if debug:
+            traceback.print_exc()
+    program = os.path.basename(sys.argv[0])
+    with contextlib.suppress(OSError):  # where even this cannot be written, the code has to do
+        print(one_line(f"{program}: error: {message}"), file=sys.stderr, flush=True)
+    return code
+
+
+def another_command(script: str) -> list[str]:
+    """The words that start another of the commands, as the user has started this one."""
+    return [sys.orig_argv[0], os.path.join(os.path.dirname(sys.argv[0]), script)]
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Message and exit code for what has ended a command."""
+    if isinstance(error, CommandError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130
+    if isinstance(error, MemoryError):
+        return "not enough memory for these sizes", 1
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}", 1
+    if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC):
+        # Of all that is written, only standard output has no name. Nothing more goes there, or
+        # flushing it at exit would fail once again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"standard output cannot be written: {error.strerror}", 1
+    return f"unexpected {type(error).__name__}: {error} (--debug tells more)", 1
+
+
+def prepare_folder(path: str) -> None:
+    """Make the output folder, see that it can be written, clear away what a crash has left there.
+
+    Raises:
+        UsageError: if that cannot be done.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        check_writable(path)
+        remove_temporary_files(path)
+    except OSError as error:
+        raise UsageError(
+            f"argument -o/--out: {path or repr(path)} cannot be written ({error.strerror}); "
+            "expected a folder, or a path where one can be made"
+        ) from error
+
+
+def check_gpu(number: int) -> None:
+    """Make sure that the CUDA device of this number can be used.
+
+    Raises:
+        UsageError: if something is missing for it.
+    """
+    lack = missing_for_gpu(number)
+    if lack:
+        raise UsageError(f"argument -g/--gpu: {number} {lack}, or -1 for the CPU")
+
+
+def missing_for_gpu(number: int) -> str | None:
+    """What the CUDA device of this number lacks, and how to get it: CuPy, driver, device, library.
+
+    Returns:
+        str or None: the predicate of a sentence about the device; None if it can be used.
+    """
+    install = f"{sys.executable} -m pip install -r requirements/gpu.txt"
+    try:
+        import cupy
+    except ImportError:
+        return f"needs CuPy, which is not installed: {install}"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return (
+            f"needs an NVIDIA GPU and its driver, and CUDA says {error}; install or update the "
+            "driver (www.nvidia.com/drivers)"
+        )
+    if number >= count:
+        choice = f"choose from 0 to {count - 1}" if count else "it has none; choose another machine"
+        return f"is no CUDA device of this machine; {choice}"
+    import chainer_compat
+
+    from chainer.backends import cuda
+
+    try:
+        cuda.check_cuda_available()
+    except RuntimeError as error:
+        reason = str(error).rpartition("#installation).")[2]
+        return f"needs CUDA's libraries, which CuPy does not find ({reason}): {install}"
+    return None

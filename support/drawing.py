@@ -1,0 +1,59 @@
+"""What all pictures share: looks, size, and files of the kind that their name says."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+import chainer_compat
+
+from models import ARCHS
+from support.files import write_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Style = dict[str, Any]  # keyword arguments of matplotlib's functions
+
+# Colours of Okabe and Ito, told apart with any colour vision; in grey, by marker and line, or as
+# bars by hatch.
+STYLES: tuple[Style, ...] = (
+    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    {"color": "#E69F00", "marker": "s", "linestyle": "--"},
+    {"color": "#009E73", "marker": "^", "linestyle": "-."},
+    {"color": "#CC79A7", "marker": "D", "linestyle": ":"},
+    {"color": "#56B4E9", "marker": "v", "linestyle": (0, (6, 2, 1, 2, 1, 2))},
+    {"color": "#000000", "marker": "P", "linestyle": (0, (1, 4))},
+)
+HATCHES = ("", "//", "..", "xx", "\\\\", "oo")  # one for each style
+MISTAKE = "#D55E00"  # no curve's
+# As wide as a README shows a picture, some 800 pixels, with letters as large as its own.
+WIDTH = 6.7  # inches
+DPI = 120
+KINDS = (".png", ".pdf", ".svg")
+
+
+def style_of(arch: str) -> Style:
+    """Colour, marker and line of an architecture, the same in every picture."""
+    return STYLES[list(ARCHS).index(arch) % len(STYLES)]
+
+
+def picture(text: str) -> str:
+    """An argparse type: a path whose ending is one of ``KINDS``."""
+    if os.path.splitext(text)[1].lower() not in KINDS:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(KINDS)}")
+    return text
+
+
+def save_figure(figure: "Figure", path: str, **options: Any) -> None:
+    """Write a matplotlib Figure; the file is there complete or not at all.
+
+    Args:
+        figure: to write.
+        path: where to; its ending says in which format.
+        options: of ``Figure.savefig``.
+
+    Raises:
+        OSError: if that fails.
+    """
+    kind = os.path.splitext(path)[1].lower()[1:]
+    write_file(path, lambda file: figure.savefig(file, format=kind, **options))

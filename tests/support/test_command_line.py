@@ -1,0 +1,339 @@
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import types
+
+import chainer_compat
+
+import pytest
+from chainer.backends import cuda
+
+from support.command_line import (
+    ArgumentParser,
+    CommandError,
+    UsageError,
+    check_gpu,
+    positive_number,
+    prepare_folder,
+    progress_bar,
+    run_command,
+    whole_number,
+)
+from tests.commands import ROOT
+
+
+class TestWholeNumber:
+    @pytest.mark.parametrize(
+        "text, number", [("1", 1), ("007", 7), ("+3", 3), (" 5 ", 5), ("2147483647", 2147483647)]
+    )
+    def test_is_read(self, text, number):
+        assert whole_number(1)(text) == number
+
+    @pytest.mark.parametrize("text", ["3", "5"])
+    def test_may_be_at_its_bounds(self, text):
+        assert whole_number(3, 5)(text) == int(text)
+
+    @pytest.mark.parametrize(
+        "text", ["2", "6", "-4", "", " ", "four", "4.0", "4e0", "0x4", "nan", "inf", "9" * 5000]
+    )
+    def test_that_is_none_or_out_of_bounds_is_refused(self, text):
+        with pytest.raises(argparse.ArgumentTypeError) as refusal:
+            whole_number(3, 5)(text)
+        assert str(refusal.value) == f"{text!r} is not a whole number from 3 to 5"
+
+
+class TestPositiveNumber:
+    @pytest.mark.parametrize("text, number", [("1", 1), ("0.5", 0.5), ("1e-9", 1e-9), (".1", 0.1)])
+    def test_is_read(self, text, number):
+        assert positive_number(text) == number
+
+    @pytest.mark.parametrize(
+        "text", ["0", "-0", "-1", "", "nan", "inf", "-inf", "1e999", "1e-999", "half", "1,5"]
+    )
+    def test_that_is_none_is_refused(self, text):
+        with pytest.raises(argparse.ArgumentTypeError) as refusal:
+            positive_number(text)
+        assert str(refusal.value) == f"{text!r} is not a number above 0"
+
+
+class TestArgumentParser:
+    def test_says_what_is_wrong_in_one_line_and_exits_with_2(self, capsys, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["/folder/command.py"])
+        parser = ArgumentParser("what it does")
+        parser.add_argument("--unit", type=whole_number(1))
+        with pytest.raises(SystemExit) as end:
+            parser.parse_args(["--unit", "0"])
+        assert end.value.code == 2
+        assert capsys.readouterr().err == (
+            "command.py: error: argument --unit: '0' is not a whole number from 1 to 2147483647 "
+            "(see --help)\n"
+        )
+
+    def test_says_it_in_one_line_whatever_was_typed(self, capsys):
+        with pytest.raises(SystemExit):
+            ArgumentParser("what it does").parse_args(["--a\nb"])
+        assert capsys.readouterr().err.count("\n") == 1
+
+    def test_names_the_default_where_there_is_one(self):
+        parser = ArgumentParser("what it does")
+        parser.add_argument("--unit", default=100, help="units")
+        parser.add_argument("--resume", help="from here")
+        text = " ".join(parser.format_help().split())
+        assert "units (default: 100)" in text
+        assert text.endswith("from here")
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """Run a command that raises an error; give its exit code and what it writes to stderr."""
+
+    def run(error, *arguments):
+        def main(argv):
+            raise error
+
+        monkeypatch.setattr(sys, "argv", ["/folder/command.py", *arguments])
+        code = run_command(main)
+        return code, capsys.readouterr().err
+
+    return run
+
+
+class TestRunCommand:
+    def test_gives_the_command_its_arguments(self, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["command.py", "-u", "3"])
+        given = []
+        run_command(given.extend)
+        assert given == ["-u", "3"]
+
+    def test_gives_the_command_other_arguments_on_demand(self):
+        given = []
+        run_command(given.extend, ["-u", "4"])
+        assert given == ["-u", "4"]
+
+    @pytest.mark.parametrize("returned, code", [(None, 0), (0, 0), (3, 3), (143, 143)])
+    def test_gives_the_exit_code_of_the_command(self, returned, code):
+        assert run_command(lambda argv: returned, []) == code
+
+    @pytest.mark.parametrize(
+        "error, code, message",
+        [
+            (CommandError("it broke"), 1, "it broke"),
+            (UsageError("argument -u: no"), 2, "argument -u: no"),
+            (KeyboardInterrupt(), 130, "interrupted"),
+            (MemoryError(), 1, "not enough memory for these sizes"),
+            (OSError(28, "No space left", "result/log"), 1, "result/log: No space left"),
+            (OSError("odd"), 1, "unexpected OSError: odd (--debug tells more)"),
+            (KeyError("a"), 1, "unexpected KeyError: 'a' (--debug tells more)"),
+        ],
+        ids=repr,
+    )
+    def test_turns_an_error_into_one_line(self, command, error, code, message):
+        assert command(error) == (code, f"command.py: error: {message}\n")
+
+    def test_turns_a_message_of_several_lines_into_one(self, command):
+        assert command(CommandError("one\n  two\n"))[1] == "command.py: error: one two\n"
+
+    def test_shows_no_control_characters(self, command):
+        assert command(CommandError("a\x1b[31m\udcffb"))[1] == (
+            "command.py: error: a\\x1b[31m\\udcffb\n"
+        )
+
+    @pytest.mark.parametrize("error", [CommandError("it broke"), ValueError("bad"), MemoryError()])
+    def test_shows_the_traceback_and_then_the_line_on_demand(self, command, error):
+        lines = command(error, "--debug")[1].splitlines()
+        assert lines[0] == "Traceback (most recent call last):"
+        assert any(f"{__file__}" in line for line in lines)
+        assert lines[-1].startswith("command.py: error: ")
+
+    def test_shows_no_traceback_where_nothing_went_wrong(self, capsys):
+        run_command(lambda argv: 0, ["--debug"])
+        assert capsys.readouterr().err == ""
+
+    def test_lets_argparse_exit(self):
+        with pytest.raises(SystemExit):
+            run_command(ArgumentParser("what it does").parse_args, ["--unknown"])
+
+
+class TestStandardOutput:
+    """In a process of its own: what counts is what happens up to its very end."""
+
+    PROGRAM = """
+import sys
+from support.command_line import run_command
+sys.argv[0] = "command.py"
+sys.exit(run_command(lambda argv: print("result")))
+"""
+    CANNOT_BE_WRITTEN = "command.py: error: standard output cannot be written"
+    ROOT = str(ROOT)
+
+    def run(self, stdout, environment=()):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": self.ROOT,
+        }
+        environment.pop("PYTHONUNBUFFERED", None)
+        command = [sys.executable, "-c", self.PROGRAM]
+        return subprocess.Popen(
+            command, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+    def test_is_written_before_the_command_ends(self):
+        with self.run(subprocess.PIPE) as process:
+            assert process.stdout.read() == "result\n"
+        assert process.returncode == 0
+
+    def test_that_is_full_is_said_in_one_line(self):
+        with open("/dev/full", "w") as full, self.run(full) as process:
+            error = process.stderr.read()
+        assert error == f"{self.CANNOT_BE_WRITTEN}: No space left on device\n"
+        assert process.returncode == 1
+
+    def test_that_is_full_as_stderr_is_ends_with_the_code_alone(self):
+        program = self.PROGRAM.replace("import", "import prepare_folder,", 2)
+        program = program.replace("import prepare_folder, sys", "import sys")
+        program = program.replace('print("result")', "prepare_folder('')")
+        environment = {**os.environ, "PYTHONPATH": self.ROOT}
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-c", program]
+            code = subprocess.call(command, stdout=full, stderr=full, env=environment)
+        assert code == 2
+
+    def test_that_nobody_reads_is_said_in_one_line(self):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with self.run(writer) as process:
+            os.close(writer)
+            error = process.stderr.read()
+        assert error == f"{self.CANNOT_BE_WRITTEN}: Broken pipe\n"
+        assert process.returncode == 1
+
+
+class TestPrepareFolder:
+    def test_makes_the_folder_and_those_above(self, tmp_path):
+        prepare_folder(str(tmp_path / "a" / "b"))
+        assert (tmp_path / "a" / "b").is_dir()
+
+    def test_leaves_the_folder_empty(self, tmp_path):
+        prepare_folder(str(tmp_path / "new"))
+        assert os.listdir(tmp_path / "new") == []
+
+    @pytest.mark.parametrize("name", ["writable", "log", "snapshot_iter_1", ".hidden"])
+    def test_keeps_what_is_there(self, tmp_path, name):
+        (tmp_path / name).write_text("mine")
+        prepare_folder(str(tmp_path))
+        assert (tmp_path / name).read_text() == "mine"
+
+    def test_clears_away_what_a_crash_has_left(self, tmp_path):
+        (tmp_path / ".log.4194304.tmp").touch()
+        prepare_folder(str(tmp_path))
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize("path", ["file", "file/below", "/proc/none/below", "/proc", ""])
+    def test_names_what_cannot_be_a_folder(self, tmp_path, monkeypatch, path):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "file").touch()
+        with pytest.raises(UsageError) as refusal:
+            prepare_folder(path)
+        assert str(refusal.value).startswith(f"argument -o/--out: {path or repr(path)} cannot")
+
+    def test_says_why_a_folder_cannot_be_made(self, tmp_path, monkeypatch):
+        def refuse(*arguments, **options):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(os, "makedirs", refuse)
+        with pytest.raises(UsageError, match="Permission denied"):
+            prepare_folder(str(tmp_path / "new"))
+
+
+class TestCheckGpu:
+    """With a stand-in for CuPy, because there is one of everything nowhere."""
+
+    @staticmethod
+    def install(monkeypatch, count):
+        class CUDARuntimeError(RuntimeError):
+            pass
+
+        def get_device_count():
+            if count is None:
+                raise CUDARuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
+            return count
+
+        runtime = types.SimpleNamespace(
+            getDeviceCount=get_device_count, CUDARuntimeError=CUDARuntimeError
+        )
+        cupy = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime))
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+        monkeypatch.setattr(cuda, "available", True)
+        monkeypatch.setattr(cuda, "_cudnn_disabled_by_user", True, raising=False)
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_accepts_a_device_that_is_there(self, monkeypatch, number):
+        self.install(monkeypatch, 2)
+        check_gpu(number)
+
+    def test_says_how_to_get_cupy(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "cupy", None)
+        with pytest.raises(UsageError) as refusal:
+            check_gpu(0)
+        assert "argument -g/--gpu: 0 needs CuPy, which is not installed" in str(refusal.value)
+        assert "pip install -r requirements/gpu.txt" in str(refusal.value)
+
+    def test_says_that_there_is_no_driver(self, monkeypatch):
+        self.install(monkeypatch, None)
+        with pytest.raises(UsageError) as refusal:
+            check_gpu(0)
+        assert "argument -g/--gpu: 0 needs an NVIDIA GPU and its driver" in str(refusal.value)
+        assert "cudaErrorNoDevice" in str(refusal.value)
+
+    def test_says_that_a_library_is_missing(self, monkeypatch):
+        self.install(monkeypatch, 1)
+        monkeypatch.setattr(cuda, "available", False)
+        monkeypatch.setattr(cuda, "_resolution_error", ImportError("libcublas.so.12: no such file"))
+        with pytest.raises(UsageError) as refusal:
+            check_gpu(0)
+        assert "does not find (libcublas.so.12: no such file): " in str(refusal.value)
+
+    def test_offers_no_device_where_there_is_none(self, monkeypatch):
+        self.install(monkeypatch, 0)
+        with pytest.raises(UsageError) as refusal:
+            check_gpu(0)
+        assert "to -1" not in str(refusal.value)
+
+    @pytest.mark.parametrize("number", [2, 99])
+    def test_says_which_devices_there_are(self, monkeypatch, number):
+        self.install(monkeypatch, 2)
+        with pytest.raises(UsageError) as refusal:
+            check_gpu(number)
+        assert f"{number} is no CUDA device of this machine; choose from 0 to 1, or -1 for" in str(
+            refusal.value
+        )
+
+
+@pytest.mark.parametrize("script", ["train_simple_sequence", "predict_simple_sequence"])
+def test_importing_a_command_changes_no_signal_handler(script):
+    handler = signal.getsignal(signal.SIGINT)
+    __import__(script)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+class TestProgressBar:
+    TEXT = "epoch 3.96/12, iteration 89, 5,072 tokens/s, 0:00:07 left"  # 57 characters
+
+    @pytest.mark.parametrize(
+        ("columns", "line"),
+        [
+            (120, f"[{'#' * 5}{'.' * 15}] {TEXT}"),
+            (80, f"[{'#' * 4}{'.' * 15}] {TEXT}"),
+            (60, TEXT),
+            (40, TEXT[:39]),
+        ],
+    )
+    def test_fits_the_terminal(self, monkeypatch, columns, line):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert progress_bar(0.25, self.TEXT) == f"\033[J{line}\r"
+
+    def test_is_full_beyond_the_end(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "30")
+        assert progress_bar(1.1, "done") == f"\033[J[{'#' * 20}] done\r"

@@ -1,0 +1,1 @@
+"""What a training is made of beside computing: options, data, report, optimizer, processes."""

@@ -1,0 +1,104 @@
+"""The data of a training: the built-in sequence, or the user's own."""
+
+import argparse
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from own_data.sequence_file import fingerprint, read_sequence
+from own_data.vocabulary import (
+    CharVocabulary,
+    IntegerVocabulary,
+    Vocabulary,
+    WordVocabulary,
+)
+from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from support.command_line import CommandError, UsageError
+from support.files import BadFile
+from training.options import check_sizes
+
+
+class Data(NamedTuple):
+    """What a network is trained and tested on.
+
+    Attributes:
+        train, test: ids, one-dimensional, of some type of integers; the user's own are mapped into
+            memory, not loaded.
+        n_vocab: size of the vocabulary, above every id.
+        vocabulary: of the user's own data, None for the built-in sequence.
+        fixed: by option, what a snapshot is bound to.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    n_vocab: int
+    vocabulary: Vocabulary | None
+    fixed: dict[str, str | int | float]
+
+    def __str__(self) -> str:
+        counts = f"{len(self.train):,} tokens, vocabulary of {self.n_vocab:,}"
+        return counts if self.test is self.train else f"{counts}, {len(self.test):,} held out"
+
+
+def read_data(args: argparse.Namespace) -> Data:
+    """Make or read the data that the options name.
+
+    A vocabulary is of all there is to read, held-out data included: what occurs only there is
+    never trained, but has an id.
+
+    Raises:
+        CommandError: if a file is no data of that kind, or the sizes cannot work.
+    """
+    if args.data is None:
+        sequence = get_simple_sequence(args.n_vocab, args.repeat)
+        fixed = {"--n-vocab": args.n_vocab, "--repeat": args.repeat}
+        return Data(sequence, sequence, args.n_vocab, None, fixed)
+    vocabulary: Vocabulary
+    if args.tokens is None:
+        vocabulary = IntegerVocabulary(args.n_vocab)
+    else:
+        vocabulary = CharVocabulary() if args.tokens == "char" else WordVocabulary()
+    train = test = _read("--data", args.data, vocabulary)
+    fixed = {} if args.tokens is None else {"--tokens": args.tokens}
+    fixed["--data"] = fingerprint(train, vocabulary)
+    if args.valid is not None:
+        test = _read("--valid", args.valid, vocabulary)
+        fixed["--valid"] = fingerprint(test, vocabulary)
+    elif args.valid_fraction is not None:
+        train, test = _split(train, args.valid_fraction)
+        fixed["--valid-fraction"] = args.valid_fraction
+    n_vocab = len(vocabulary)
+    fixed["--n-vocab"] = n_vocab
+    check_sizes(args, n_vocab, len(train))
+    return Data(train, test, n_vocab, vocabulary, fixed)
+
+
+def _read(option: str, path: str, vocabulary: Vocabulary) -> np.ndarray:
+    try:
+        return read_sequence(path, vocabulary)
+    except BadFile as error:
+        expected = "text in UTF-8"
+        if vocabulary.kind == "integer":
+            expected = (
+                "whole numbers from 0, below --n-vocab if given, as .npy or text; "
+                "plain text takes --tokens char or word"
+            )
+        kind = CommandError if os.path.isfile(path) else UsageError
+        raise kind(f"argument {option}: {path} {error}; expected {expected}") from error
+    except OSError as error:
+        raise CommandError(
+            f"argument {option}: the ids of {path} cannot be written into a temporary file: "
+            f"{error.strerror}; the variable TMPDIR names a folder for it"
+        ) from error
+
+
+def _split(sequence: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cut a last part off, for testing."""
+    n_test = round(len(sequence) * fraction)
+    if not 2 <= n_test <= len(sequence) - 2:
+        raise UsageError(
+            f"argument --valid-fraction: {fraction} of {len(sequence)} tokens are {n_test}; "
+            "training and testing take two at least"
+        )
+    return sequence[:-n_test], sequence[-n_test:]

@@ -1,0 +1,316 @@
+"""The options of a training: what can be typed, and what of it is refused before work begins."""
+
+import argparse
+import math
+import os
+import re
+import shlex
+from collections.abc import Sequence
+
+from extensions.tensorboard import check_tensorboard
+from models import ARCHS
+from models.model_file import parameter_shapes
+from simple_sequence.simple_sequence_dataset import N_VOCABULARY
+from support.command_line import (
+    FOLDER,
+    ArgumentParser,
+    UsageError,
+    add_gpu_option,
+    another_command,
+    check_gpu,
+    positive_number,
+    whole_number,
+)
+
+_REPEAT = 100
+# The tutorial's defaults, for other commands that train as it does.
+N_UNITS = 100
+BPROP_LEN = 20
+BATCH_SIZE = 10
+LEARNING_RATE = 0.0005
+# Options that a snapshot is bound to, by the name of their value; to the data it is bound as well.
+FIXED = {
+    "arch": "--arch",
+    "unit": "--unit",
+    "batchsize": "--batchsize",
+    "bproplen": "--bproplen",
+    "seed": "--seed",
+}
+# Options of the user's own data, and those that only the built-in sequence has.
+_OWN = {"tokens": "--tokens", "valid": "--valid", "valid_fraction": "--valid-fraction"}
+_BUILT_IN = {"repeat": "--repeat", "counting": "--counting"}
+# Options that may be others when a training is resumed.
+CHANGEABLE = {
+    "epoch": "--epoch",
+    "lr": "--lr",
+    "gradclip": "--gradclip",
+    "gpu": "--gpu",
+    "out": "--out",
+    "data": "--data",
+    "valid": "--valid",
+    "snapshot_every": "--snapshot-every",
+    "keep": "--keep",
+}
+
+
+def fixed_options(args: argparse.Namespace) -> dict[str, str | int]:
+    """What a snapshot is bound to, beside the data."""
+    return {name: getattr(args, key) for key, name in FIXED.items()}
+
+
+def changeable_options(args: argparse.Namespace) -> dict[str, str | int | float | None]:
+    """What may be another when a training is resumed."""
+    return {name: getattr(args, key) for key, name in CHANGEABLE.items()}
+
+
+def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line of a training.
+
+    Returns:
+        argparse.Namespace: the options, each within its bounds and all fitting together.
+
+    Raises:
+        SystemExit: with code 2 after one line on stderr, if the command line makes no sense.
+        UsageError: if the options cannot be met on this machine.
+    """
+    parser = ArgumentParser(description)
+    add = parser.add_argument
+    add("-a", "--arch", choices=ARCHS, default="rnn", help="architecture of the network")
+    add(
+        "-u",
+        "--unit",
+        type=whole_number(1),
+        default=N_UNITS,
+        help="units in each layer, the width of its state",
+    )
+    add(
+        "-l",
+        "--bproplen",
+        type=whole_number(1),
+        default=BPROP_LEN,
+        help="steps in a window of truncated BPTT",
+    )
+    add(
+        "-b",
+        "--batchsize",
+        type=whole_number(1),
+        default=BATCH_SIZE,
+        help="streams read in parallel",
+    )
+    add("-e", "--epoch", type=whole_number(1), default=10, help="sweeps over the data to train")
+    add_gpu_option(parser)
+    add("-o", "--out", default=FOLDER, help="folder that everything is written into")
+    add(
+        "-r",
+        "--resume",
+        metavar="SNAPSHOT",
+        help="snapshot to go on from; 'auto' is the newest usable one in --out (default: afresh)",
+    )
+    add(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        help="of the initial parameters and of dropout (default: 0)",
+    )
+    add("--lr", type=positive_number, default=LEARNING_RATE, help="learning rate: Adam's alpha")
+    add(
+        "--gradclip",
+        type=positive_number,
+        metavar="NORM",
+        help="largest L2 norm of the gradient (default: no limit)",
+    )
+    add(
+        "--n-vocab",
+        type=whole_number(2),
+        help="size of the vocabulary: numbers below this appear; unless given, your own data "
+        f"have as many as there are (default: {N_VOCABULARY})",
+    )
+    add(
+        "--repeat",
+        type=whole_number(1),
+        help=f"periods of the sequence in the data (default: {_REPEAT})",
+    )
+    add(
+        "--data",
+        metavar="PATH",
+        help="train on this file: integers as .npy or text, or, with --tokens, plain text "
+        "(default: the built-in sequence)",
+    )
+    add("--tokens", choices=["char", "word"], help="with --data: it is text, learnt by these")
+    held_out = parser.add_mutually_exclusive_group()
+    held_out.add_argument(
+        "--valid", metavar="PATH", help="with --data: test on this file (default: on --data)"
+    )
+    held_out.add_argument(
+        "--valid-fraction",
+        type=fraction,
+        metavar="F",
+        help="with --data: hold this share of it out, at its end, to test on",
+    )
+    add(
+        "--snapshot-every",
+        type=interval,
+        default="1e",
+        metavar="N",
+        help="save after every N updates, or after every N epochs if followed by e, as in 1e",
+    )
+    add(
+        "--keep",
+        type=whole_number(1),
+        metavar="N",
+        help="keep only the newest N snapshots of this run (default: keep all)",
+    )
+    add("--counting", action="store_true", help="show in the table, too, how well it counts")
+    add(
+        "--tensorboard",
+        action="store_true",
+        help="write TensorBoard events, counting figure and histograms; needs "
+        "requirements/tensorboard.txt",
+    )
+    add(
+        "--distributed",
+        action="store_true",
+        help="share the streams among the processes that mpiexec starts, -g being the GPU of the "
+        "first one on a machine; needs requirements/mpi.txt",
+    )
+    add(
+        "--communicator",
+        choices=("naive", "pure_nccl"),
+        help="ChainerMN's, for --distributed (default: naive on the CPU, pure_nccl on GPUs)",
+    )
+    add("--debug", action="store_true", help="show the traceback of an error")
+    args = parser.parse_args(argv)
+    if args.communicator and not args.distributed:
+        raise UsageError(
+            f"argument --communicator: {args.communicator} is for --distributed, which is not given"
+        )
+    _choose_data(args)
+    if args.gpu >= 0:
+        check_gpu(args.gpu)
+    if args.tensorboard:
+        check_tensorboard()
+    return args
+
+
+def _choose_data(args: argparse.Namespace) -> None:
+    """Refuse options that are of no use with the data; fill in what the built-in sequence has."""
+    if args.data is None:
+        for key, option in _OWN.items():
+            if getattr(args, key) is not None:
+                raise UsageError(f"argument {option}: is of use with --data PATH only")
+        args.n_vocab = args.n_vocab or N_VOCABULARY
+        args.repeat = args.repeat or _REPEAT
+        check_sizes(args, args.n_vocab, args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat)
+        return
+    for key, option in _BUILT_IN.items():
+        if getattr(args, key):
+            raise UsageError(f"argument {option}: is of the built-in sequence, not of --data PATH")
+    if args.tokens and args.n_vocab:
+        raise UsageError(
+            f"argument --n-vocab: text has its own vocabulary; give --tokens {args.tokens} alone"
+        )
+    for option, path in (("--data", args.data), ("--valid", args.valid)):
+        if args.tokens and path and path.endswith(".npy"):
+            raise UsageError(
+                f"argument --tokens: {option} {path} holds ids already; expected a file of text"
+            )
+
+
+def fraction(text: str) -> float:
+    """An argparse type: a number between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
+    return value
+
+
+def interval(text: str) -> str:
+    """An argparse type: ``"20"`` is every 20 updates, ``"2e"`` every 2 epochs."""
+    if not re.fullmatch(r"[1-9]\d{0,9}e?", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of updates, as 100, or of epochs, as 1e"
+        )
+    return text
+
+
+def trigger(text: str) -> tuple[int, str]:
+    """The Trainer's form of an :func:`interval`: a number and its unit."""
+    return int(text.rstrip("e")), "epoch" if text.endswith("e") else "iteration"
+
+
+def check_sizes(args: argparse.Namespace, n_vocab: int, n_tokens: int) -> None:
+    """Refuse what cannot work, before any memory is taken.
+
+    Args:
+        args (argparse.Namespace): the options.
+        n_vocab (int): size of the vocabulary.
+        n_tokens (int): length of the training data, in memory if they are the built-in sequence.
+
+    Raises:
+        UsageError: if these sizes cannot work on this machine.
+    """
+    built_in = args.data is None
+    if args.batchsize > n_tokens:
+        source = f"--n-vocab {n_vocab} --repeat {args.repeat}" if built_in else "--data"
+        raise UsageError(
+            f"argument -b/--batchsize: {args.batchsize} streams are more than the {n_tokens} "
+            f"tokens of {source}; choose at most {n_tokens}"
+        )
+    n_bytes = training_memory(args.arch, n_vocab, args.unit, args.bproplen * args.batchsize)
+    given = f"--unit {args.unit} --n-vocab {n_vocab} --batchsize {args.batchsize} "
+    given += f"--bproplen {args.bproplen}"
+    if built_in:
+        n_bytes += 4 * n_tokens
+        given += f" --repeat {args.repeat}"
+    check_memory(n_bytes, given)
+
+
+def training_memory(arch: str, n_vocab: int, n_units: int, predictions: int) -> int:
+    """Bytes that a training takes, roughly, with so many predictions in a window."""
+    shapes = parameter_shapes(arch, n_vocab, n_units)
+    n_parameters = sum(math.prod(shape) for shape in shapes.values())
+    # float32: parameters, gradients and Adam's two moments; for every prediction of a window, the
+    # logits, their softmax and gradient, and about a dozen vectors of units.
+    return 4 * (4 * n_parameters + predictions * (3 * n_vocab + 12 * n_units))
+
+
+def check_memory(n_bytes: int, given: str) -> None:
+    """Raise UsageError if this machine has less memory than the options ``given`` need."""
+    available = _physical_memory()
+    if n_bytes > available:
+        raise UsageError(
+            f"arguments {given} need about {n_bytes / 2**30:,.0f} GiB of memory, "
+            f"and this machine has {available / 2**30:,.0f} GiB"
+        )
+
+
+def _physical_memory() -> int:
+    """Bytes; without a way to ask, more than any machine has."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**62
+
+
+def resume_command(argv: Sequence[str], snapshot: str, **changed: int) -> str:
+    """The command line that goes on from a snapshot with the same options otherwise.
+
+    Args:
+        argv (list of str): arguments of the command so far.
+        snapshot (str): path of the snapshot.
+        changed: options by long name that are to be other.
+
+    Returns:
+        str: ready to be pasted into a shell.
+    """
+    parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("-r", "--resume")
+    if "epoch" in changed:
+        parser.add_argument("-e", "--epoch")
+    _, rest = parser.parse_known_args(argv)
+    options = [part for name, value in changed.items() for part in (f"--{name}", str(value))]
+    command = another_command("train_simple_sequence.py")
+    return shlex.join([*command, *rest, *options, "-r", snapshot])
