@@ -9,7 +9,7 @@ from chainer.serializer import AbstractSerializer
 from chainer.training.updaters import StandardUpdater
 from chainer.types import DeviceSpec, NdArray
 
-from support.freed_memory import keep_freed_memory
+from support.devices import keep_freed_memory
 
 
 class BPTTUpdater(StandardUpdater):

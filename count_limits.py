@@ -43,9 +43,10 @@ from support.command_line import (
     run_command,
     whole_number,
 )
+from support.devices import check_memory, cores
 from support.drawing import save_figure
 from support.files import BadFile
-from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, check_memory, training_memory
+from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, training_memory
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -80,7 +81,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         help="steps in a window of BPTT",
     )
     add("-o", "--out", default=FOLDER, help="folder of count_limits.csv and count_limits.png")
-    add("--processes", type=whole_number(1, 1000), default=_cores(), help="trainings at a time")
+    add("--processes", type=whole_number(1, 1000), default=cores(), help="trainings at a time")
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     n_vocab = max(args.vocabularies)
@@ -217,10 +218,6 @@ def show_bar(done: int, total: int, more: str = "") -> None:
     if sys.stdout.isatty():
         text = f"{done} of {total} trainings{more}"
         print(progress_bar(done / total, text), end="", flush=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 if __name__ == "__main__":

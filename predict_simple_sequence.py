@@ -37,11 +37,11 @@ from support.command_line import (
     CommandError,
     UsageError,
     add_gpu_option,
-    check_gpu,
     positive_number,
     run_command,
     whole_number,
 )
+from support.devices import check_gpu
 from support.drawing import picture, save_figure
 from support.files import BadFile
 

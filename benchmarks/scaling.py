@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from benchmarks.run import ONE_THREAD, ROOT, processor
 from benchmarks.workload import DEFAULT, LANGUAGE_MODEL, Size
-from training.processes import cores
+from support.devices import cores
 
 ROUNDS = 3
 PROCESSES = (1, 2, 4)

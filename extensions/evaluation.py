@@ -11,7 +11,7 @@ from chainer.training.extensions import Evaluator
 from chainer.types import DeviceSpec, NdArray
 
 from parallel_sequential_iterator import ParallelSequentialIterator
-from support.freed_memory import keep_freed_memory
+from support.devices import keep_freed_memory
 from training.processes import Alone
 
 

@@ -9,7 +9,7 @@ import chainer_compat
 
 import pytest
 
-from support.command_line import missing_for_gpu
+from support.devices import missing_for_gpu
 from tests.commands import ROOT
 
 # In the background of a shell SIGINT is ignored, and the commands started here would inherit that.

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -17,10 +16,10 @@ from support.command_line import (
     UsageError,
     add_gpu_option,
     another_command,
-    check_gpu,
     positive_number,
     whole_number,
 )
+from support.devices import check_gpu, check_memory
 
 _REPEAT = 100
 # The tutorial's defaults, for other commands that train as it does.
@@ -275,24 +274,6 @@ def training_memory(arch: str, n_vocab: int, n_units: int, predictions: int) -> 
     # float32: parameters, gradients and Adam's two moments; for every prediction of a window, the
     # logits, their softmax and gradient, and about a dozen vectors of units.
     return 4 * (4 * n_parameters + predictions * (3 * n_vocab + 12 * n_units))
-
-
-def check_memory(n_bytes: int, given: str) -> None:
-    """Raise UsageError if this machine has less memory than the options ``given`` need."""
-    available = _physical_memory()
-    if n_bytes > available:
-        raise UsageError(
-            f"arguments {given} need about {n_bytes / 2**30:,.0f} GiB of memory, "
-            f"and this machine has {available / 2**30:,.0f} GiB"
-        )
-
-
-def _physical_memory() -> int:
-    """Bytes; without a way to ask, more than any machine has."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 2**62
 
 
 def resume_command(argv: Sequence[str], snapshot: str, **changed: int) -> str:

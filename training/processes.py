@@ -20,7 +20,8 @@ import chainer_compat
 import numpy as np
 from numpy.typing import NDArray
 
-from support.command_line import UsageError, check_gpu, run_command
+from support.command_line import UsageError, run_command
+from support.devices import check_gpu, cores
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -231,13 +232,6 @@ def _world() -> "MPI.Intracomm":
             "pip install -r requirements/mpi.txt"
         ) from error
     return MPI.COMM_WORLD.Dup()
-
-
-def cores() -> int:
-    """Number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @functools.cache
