@@ -31,8 +31,6 @@ class BPTTUpdater(StandardUpdater):
         optimizer (chainer.Optimizer): set up with the model to train.
         bprop_len (int): steps in a window, ``T``, at least 1.
         device: where the model and the windows go; a negative number is the CPU.
-        weight (float): factor of the gradient, where several processes that do not read equally
-            many streams take the mean of theirs.
 
     Raises:
         ValueError: if ``bprop_len`` is below 1.
@@ -44,13 +42,11 @@ class BPTTUpdater(StandardUpdater):
         optimizer: Optimizer,
         bprop_len: int,
         device: DeviceSpec | int | None = None,
-        weight: float = 1.0,
     ) -> None:
         if bprop_len < 1:
             raise ValueError(f"bprop_len must be at least 1, not {bprop_len}")
         super().__init__(train_iter, optimizer, device=device)
         self.bprop_len = bprop_len
-        self.weight = weight
         self._new_epoch = False
         self._types_checked = False
         self._uncut_loss: Variable | None = None
@@ -69,7 +65,7 @@ class BPTTUpdater(StandardUpdater):
             loss = optimizer.target(x, t.ravel())
         self._types_checked = True
         # The mean over T * B predictions is 1 / T of the loss to minimise.
-        loss.grad = loss.xp.full_like(loss.array, len(x) * self.weight)
+        loss.grad = loss.xp.full_like(loss.array, len(x))
         optimizer.target.cleargrads()
         loss.backward()
         self._uncut_loss = loss

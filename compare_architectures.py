@@ -22,8 +22,9 @@ import numpy as np
 
 import train_simple_sequence
 from models import ARCHS
-from support.command_line import FOLDER, ArgumentParser, run_command
+from support.command_line import FOLDER, ArgumentParser
 from support.drawing import DPI, WIDTH, save_figure, style_of
+from training.processes import here, run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +66,7 @@ def main(argv: list[str]) -> int:
             logs[arch] = json.load(file)
         print()
     path = os.path.join(args.out, "comparison.png")
-    save_figure(draw(logs), path)
+    here.once(save_figure, draw(logs), path)
     print(f"Written: {path}")
     return 0
 
@@ -100,4 +101,4 @@ def draw(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run(main))

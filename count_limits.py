@@ -40,13 +40,13 @@ from support.command_line import (
     UsageError,
     prepare_folder,
     progress_bar,
-    run_command,
     whole_number,
 )
 from support.devices import check_memory, cores
 from support.drawing import save_figure
 from support.files import BadFile
 from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, training_memory
+from training.processes import run
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -221,4 +221,4 @@ def show_bar(done: int, total: int, more: str = "") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run(main))

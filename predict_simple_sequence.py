@@ -12,7 +12,6 @@ if __name__ == "__main__":
     quiet_end.end_on_signals()
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -23,7 +22,7 @@ import chainer
 import numpy as np
 from numpy.typing import NDArray
 
-from counting.figure import MOST_TOKENS, draw_counting
+from counting.figure import draw_counting, why_not_drawn
 from counting.traces import recurrent_layers
 from models import ARCHS, Model
 from models.generation import Choice, generate, most_likely, sampler
@@ -37,13 +36,14 @@ from support.command_line import (
     CommandError,
     UsageError,
     add_gpu_option,
+    file_error,
     positive_number,
-    run_command,
     whole_number,
 )
 from support.devices import check_gpu
 from support.drawing import picture, save_figure
 from support.files import BadFile
+from training.processes import run
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -112,11 +112,8 @@ def main(argv: list[str]) -> int:
     try:
         arch, model = load_model(path)
     except BadFile as error:
-        typed_wrong = args.modelpath and not os.path.isfile(path)
-        raise (UsageError if typed_wrong else CommandError)(
-            f"argument -m/--modelpath: {path} {error}; "
-            "expected a file that train_simple_sequence.py has written"
-        ) from error
+        expected = "a file that train_simple_sequence.py has written"
+        raise file_error("-m/--modelpath", path, error, expected) from error
     n_vocab, n_units = model.embed.W.shape
     for option, given, found in (("-a/--arch", args.arch, arch), ("-u/--unit", args.unit, n_units)):
         if given not in (None, found):
@@ -205,13 +202,9 @@ def check_plot(
             f"argument --layer: {arch} has no recurrent layer {args.layer}; "
             f"choose from 1 to {n_layers}"
         )
-    n_vocab = len(model.embed.W)
-    n_tokens = n_vocab * (n_vocab - 1)
-    if not 0 < n_tokens <= MOST_TOKENS:
-        raise UsageError(
-            f"argument --plot: two periods of a vocabulary of {n_vocab} are {n_tokens:,} tokens; "
-            f"from 1 to {MOST_TOKENS:,} can be drawn"
-        )
+    reason = why_not_drawn(len(model.embed.W))
+    if reason:
+        raise UsageError(f"argument --plot: {reason}")
 
 
 def score(predicted: Sequence[int], n_vocab: int) -> str:
@@ -228,4 +221,4 @@ def score(predicted: Sequence[int], n_vocab: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run(main))

@@ -13,7 +13,6 @@ if __name__ == "__main__":
     quiet_end.end_on_signals()  # until the training can save itself
 
 import sys
-from typing import Any
 
 import chainer_compat
 
@@ -23,23 +22,18 @@ from chainer.optimizer_hooks import GradientClipping
 from chainer.training import Trainer
 
 from bptt_updater import BPTTUpdater
-from counting.scores import periods
-from extensions.counting_report import CountingEvaluator
 from extensions.evaluation import WindowEvaluator, window_length
-from extensions.finite_loss import FiniteLoss
-from extensions.global_means import GlobalMeans
 from extensions.snapshot import Snapshot
 from models import ARCHS
 from models.classifier import Classifier
 from models.model_file import model_path, save_model
-from own_data.vocabulary import to_json
 from own_data.vocabulary_file import save_vocabulary
 from parallel_sequential_iterator import ParallelSequentialIterator
-from support.command_line import prepare_folder, run_command
+from support.command_line import prepare_folder
 from training.adam import Adam
 from training.data import read_data
-from training.options import changeable_options, fixed_options, parse_arguments, trigger
-from training.processes import Alone, Together, run_distributed
+from training.options import changeable_options, fixed_options, parse_arguments
+from training.processes import here, run
 from training.report import naming_the_last_snapshot, reports, show_beginning, show_end, show_stop
 from training.stop import Stop
 
@@ -47,22 +41,20 @@ from training.stop import Stop
 def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     args = parse_arguments(__doc__.split("\n")[0], argv)
-    processes = Alone()
-    if args.distributed:
-        processes = Together(args.communicator, args.batchsize, args.gpu)
     data = read_data(args)
-    show_beginning(args, data, processes)
+    show_beginning(args, data)
 
     # 1. Set up the model, and a copy to evaluate: same parameters, a recurrent state of its own.
     np.random.seed(args.seed)
     model = Classifier(ARCHS[args.arch](data.n_vocab, args.unit))
-    device = chainer.get_device(processes.gpu(args.gpu))
+    device = chainer.get_device(args.gpu)
     device.use()
     model.to_device(device)
     evaluated = model.copy()
 
-    # 2. Set up an optimizer.
-    optimizer = processes.set_up(Adam(alpha=args.lr), model)
+    # 2. Set up an optimizer. Here and below, "here" is this process: alone, or one of several that
+    # share the work (--distributed).
+    optimizer = here.set_up(Adam(alpha=args.lr), model, args.batchsize)
     if args.gradclip:
         optimizer.add_hook(GradientClipping(args.gradclip))
 
@@ -70,45 +62,33 @@ def main(argv: list[str]) -> int:
     train, test = data.train, data.test
 
     # 4. Set up the iterators.
-    train_iter = ParallelSequentialIterator(
-        train, args.batchsize, streams=processes.streams(args.batchsize)
-    )
-    test_batch = min(args.batchsize, len(test))
+    batch_size, test_batch_size = args.batchsize, min(args.batchsize, len(test))
+    train_iter = ParallelSequentialIterator(train, batch_size, streams=here.streams(batch_size))
     test_iter = ParallelSequentialIterator(
-        test, test_batch, repeat=False, streams=processes.streams(test_batch)
+        test, test_batch_size, repeat=False, streams=here.streams(test_batch_size)
     )
 
     # 5. Set up the updater: truncated back-propagation through time.
-    updater = BPTTUpdater(train_iter, optimizer, args.bproplen, device, processes.weight)
+    updater = BPTTUpdater(train_iter, optimizer, args.bproplen, device)
 
     # 6. Set up the trainer and what plugs into it.
-    stop = Stop(args.epoch, processes)
+    stop = Stop(args.epoch)
     trainer = Trainer(updater, stop, args.out)
-    if args.distributed:
-        trainer.extend(GlobalMeans(processes))
-    trainer.extend(FiniteLoss())
-    evaluation: dict[str, Any] = {
-        "window": window_length(args.bproplen, args.batchsize, data.n_vocab),
-        "device": device,
-        "eval_hook": lambda _: evaluated.predictor.reset_state(),
-        "processes": processes,
-    }
-    if args.data is None:
-        two_periods = periods(data.n_vocab, 2)
-        trainer.extend(CountingEvaluator(test_iter, evaluated, two_periods, **evaluation))
-    else:
-        trainer.extend(WindowEvaluator(test_iter, evaluated, **evaluation))
-    snapshot = Snapshot(
-        fixed={**data.fixed, **fixed_options(args)},
-        changeable=changeable_options(args),
-        keep=args.keep,
-        vocabulary=None if data.vocabulary is None else to_json(data.vocabulary),
-        processes=processes,
+    evaluator = WindowEvaluator(
+        test_iter,
+        evaluated,
+        window_length(args.bproplen, batch_size, data.n_vocab),
+        device,
+        eval_hook=lambda _: evaluated.predictor.reset_state(),
+        two_periods=data.two_periods,
     )
-    trainer.extend(snapshot, trigger=trigger(args.snapshot_every))
-    if processes.rank == 0:
-        for report in reports(args, data, evaluated.predictor):
-            trainer.extend(report)
+    trainer.extend(evaluator)
+    snapshot = Snapshot(
+        {**data.fixed, **fixed_options(args)}, changeable_options(args), args.keep, data.vocabulary
+    )
+    trainer.extend(snapshot, trigger=args.snapshot_every)
+    for extension in reports(args, data, evaluated.predictor):
+        trainer.extend(extension)
 
     # Go on from a snapshot.
     if args.resume == "auto":
@@ -117,22 +97,20 @@ def main(argv: list[str]) -> int:
         snapshot.resume(args.resume, trainer)
 
     # Run the training, then save the model.
-    processes.once(lambda: prepare_folder(args.out))
-    path = model_path(args.out, args.arch)
+    here.once(prepare_folder, args.out)
     with stop.on_signals(), naming_the_last_snapshot(snapshot):
         trainer.run(show_loop_exception_msg=False)
         signal = stop.any_signal()
         if not signal:
-            processes.once(lambda: save_vocabulary(path, data.vocabulary))
-            processes.once(lambda: save_model(path, model.predictor))
+            path = model_path(args.out, args.arch)
+            here.once(save_vocabulary, path, data.vocabulary)
+            here.once(save_model, path, model.predictor)
     if signal:
-        show_stop(argv, snapshot, processes)
+        show_stop(argv, snapshot)
         return 128 + signal
-    show_end(argv, args, data, snapshot, processes)
+    show_end(argv, args, data, snapshot)
     return 0
 
 
 if __name__ == "__main__":
-    # An option can be shortened, as --dist.
-    distributed = any(word.startswith("--di") for word in sys.argv)
-    sys.exit(run_distributed(main) if distributed else run_command(main))
+    sys.exit(run(main))

@@ -19,7 +19,7 @@ from models import ARCHS
 from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 from training.adam import Adam
-from training.processes import Alone, Together
+from training.processes import here
 
 
 class Clock:
@@ -52,15 +52,16 @@ def main() -> None:
 
     np.random.seed(0)
     model = Classifier(ARCHS[args.arch](size.n_vocab, size.n_units))
-    processes = Together("naive", size.batch, gpu=-1) if args.distributed else Alone()
-    optimizer = processes.set_up(Adam(alpha=LEARNING_RATE), model)
+    if args.distributed:
+        here.connect("naive", size.batch, gpu=-1)
+    optimizer = here.set_up(Adam(alpha=LEARNING_RATE), model, size.batch)
     tokens = make_tokens(size)
-    iterator = ParallelSequentialIterator(tokens, size.batch, streams=processes.streams(size.batch))
-    updater = BPTTUpdater(iterator, optimizer, size.window, -1, processes.weight)
+    iterator = ParallelSequentialIterator(tokens, size.batch, streams=here.streams(size.batch))
+    updater = BPTTUpdater(iterator, optimizer, size.window, -1)
 
     clock = Clock()
-    average = clock.timed(processes.average)
-    any_signal = clock.timed(processes.any_signal)
+    average = clock.timed(here.average)
+    highest = clock.timed(here.highest)
     if args.distributed:
         communicator = optimizer.communicator
         communicator.multi_node_mean_grad = clock.timed(communicator.multi_node_mean_grad)
@@ -68,16 +69,16 @@ def main() -> None:
     def update() -> None:
         """What the processes do together in each iteration of the Trainer."""
         updater.update()
-        average([0.0, 0.0])
-        any_signal(None)
+        average([0.0, 0.0], size.batch)
+        highest(0)
 
     for _ in range(min(3, args.count)):
         update()
-    processes.gather(None)
+    here.gather(None)
     clock.seconds = 0.0
     (seconds,) = time_calls(update, args.count, repetitions=1, warm_up=0)
-    share = float(np.mean(processes.gather(clock.seconds / seconds)))
-    if processes.rank == 0:
+    share = float(np.mean(here.gather(clock.seconds / seconds)))
+    if here.rank == 0:
         print(json.dumps([seconds / args.count, share]))
 
 

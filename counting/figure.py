@@ -22,8 +22,19 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 # The picture is read step by step, and has some 500 columns.
-MOST_TOKENS = 10_000
+_MOST_TOKENS = 10_000
 _BLUE = STYLES[0]["color"]
+
+
+def why_not_drawn(n_vocab: int) -> str | None:
+    """Why :func:`draw_counting` cannot draw a vocabulary of this size; None if it can."""
+    n_tokens = n_vocab * (n_vocab - 1)
+    if 0 < n_tokens <= _MOST_TOKENS:
+        return None
+    return (
+        f"two periods of a vocabulary of {n_vocab} are {n_tokens:,} tokens; "
+        f"from 1 to {_MOST_TOKENS:,} can be drawn"
+    )
 
 
 def draw_counting(model: Model, arch: str, layer: int = 1) -> "Figure":

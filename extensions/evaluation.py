@@ -1,18 +1,24 @@
-"""Evaluation over windows: as Chainer's Evaluator, but not one step at a time."""
+"""Evaluation over windows: as Chainer's Evaluator, but not one step at a time.
+
+Where the sequence is the built-in one, it also tells how well the network counts.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import chainer_compat
 
+import numpy as np
 from chainer import Link, Variable, as_array, no_backprop_mode
 from chainer.reporter import report_scope
 from chainer.training.extensions import Evaluator
 from chainer.types import DeviceSpec, NdArray
+from numpy.typing import NDArray
 
+from counting.scores import free_run, run_ends
 from parallel_sequential_iterator import ParallelSequentialIterator
 from support.devices import keep_freed_memory
-from training.processes import Alone
+from training.processes import here
 
 
 class WindowEvaluator(Evaluator):
@@ -28,7 +34,11 @@ class WindowEvaluator(Evaluator):
         window (int): steps in a window; affects speed and memory only.
         device: where the windows go; a negative number is the CPU.
         eval_hook: called with the evaluator before each evaluation; reset the state there.
-        processes (distributed.Alone): that share the streams, each with an iterator of its own.
+        two_periods (numpy.ndarray or None): of the built-in sequence, int32. With it two more
+            values are reported. ``boundary_accuracy`` is the accuracy on the last token of each
+            run, the share of changes that are foreseen; absent where a pass meets none.
+            ``free_run`` is how many of these tokens the model generates correctly from a reset
+            state, see :func:`counting.scores.free_run`. ``target`` is then an ``L.Classifier``.
     """
 
     def __init__(
@@ -38,11 +48,13 @@ class WindowEvaluator(Evaluator):
         window: int = 256,
         device: DeviceSpec | int | None = None,
         eval_hook: Callable[[Evaluator], None] | None = None,
-        processes: Alone | None = None,
+        two_periods: NDArray[np.int32] | None = None,
     ) -> None:
         super().__init__(iterator, target, device=device, eval_hook=eval_hook)
         self.window = window
-        self.processes = processes or Alone()
+        if two_periods is not None and self.device is not None:
+            two_periods = self.device.send(two_periods)
+        self.two_periods = two_periods
         keep_freed_memory()
 
     def evaluate(self) -> dict[str, float]:
@@ -58,18 +70,29 @@ class WindowEvaluator(Evaluator):
             for name, (mean, count) in self.evaluate_window(target, x, t).items():
                 sums[name] += mean * count
                 counts[name] += count
-        shares = self.processes.gather((sums, counts))
-        return {
+        shares = here.gather((sums, counts))
+        means = {
             name: sum(sums[name] for sums, _ in shares) / sum(counts[name] for _, counts in shares)
             for name in dict.fromkeys(name for sums, _ in shares for name in sums)
         }
+        if self.two_periods is not None:
+            means["free_run"] = free_run(target.predictor, self.two_periods)
+        return means
 
     def evaluate_window(self, target: Link, x: NdArray, t: NdArray) -> dict[str, tuple[float, int]]:
         """Means over a window and the number of predictions that each is over, by name."""
         observation: dict[str, Variable | NdArray | float] = {}
         with report_scope(observation), no_backprop_mode():
             target(x, t.ravel())
-        return {name: (float(as_array(mean)), x.size) for name, mean in observation.items()}
+        means = {name: (float(as_array(mean)), x.size) for name, mean in observation.items()}
+        if self.two_periods is not None:
+            ends = run_ends(x, t)
+            n_ends = int(ends.sum())
+            if n_ends:
+                # Counted where the logits are: to select the ends would make a GPU wait.
+                right = target.y.array.argmax(axis=1) == t.ravel()
+                means["boundary_accuracy"] = int((right & ends).sum()) / n_ends, n_ends
+        return means
 
     def _next_window(self, iterator: ParallelSequentialIterator) -> tuple[NdArray, NdArray] | None:
         try:

@@ -6,7 +6,7 @@ import chainer_compat
 
 from chainer.training import PRIORITY_WRITER, Extension, Trainer
 
-from training.processes import Alone, leave
+from training.processes import here
 
 
 class GlobalMeans(Extension):
@@ -14,15 +14,9 @@ class GlobalMeans(Extension):
 
     ChainerMN's ObservationAggregator sends pickled objects to and fro for each value, weighs all
     processes alike, and takes away the graph that DumpGraph draws.
-
-    Args:
-        processes (distributed.Together): that train together.
     """
 
     priority = PRIORITY_WRITER + 1  # before the evaluation, whose means are over the batch already
-
-    def __init__(self, processes: Alone) -> None:
-        self.processes = processes
 
     @staticmethod
     def trigger(trainer: Trainer) -> bool:  # type: ignore[override]
@@ -32,7 +26,8 @@ class GlobalMeans(Extension):
     def __call__(self, trainer: Trainer) -> None:
         """Replace the values within the arrays observed."""
         arrays = [variable.array for variable in trainer.observation.values()]
-        means = self.processes.average([float(array) for array in arrays])
+        batch_size = trainer.updater.get_iterator("main").batch_size
+        means = here.average([float(array) for array in arrays], batch_size)
         for array, mean in zip(arrays, means, strict=True):
             array.fill(mean)
 
@@ -40,4 +35,4 @@ class GlobalMeans(Extension):
         self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
     ) -> None:
         """Tell the other processes at once; to save and draw what there is may take a while."""
-        leave()
+        here.leave()

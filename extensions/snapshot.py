@@ -1,7 +1,6 @@
 """Snapshots that hold all a training depends on, and going on from one."""
 
 import contextlib
-import functools
 import os
 import secrets
 import time
@@ -26,9 +25,10 @@ from extensions.snapshot_file import (
     save_snapshot,
     survey,
 )
-from support.command_line import CommandError, UsageError, one_line
+from own_data.vocabulary import Vocabulary, to_json
+from support.command_line import CommandError, UsageError, file_error, one_line
 from support.files import BadFile
-from training.processes import Alone
+from training.processes import here
 
 
 class Snapshot(Extension):
@@ -36,16 +36,15 @@ class Snapshot(Extension):
 
     Chainer's own extension writes a file that can be half there, that takes the recurrent state
     for nothing and that any training can load. This one names the run and what it was trained
-    with, and is saved once more when the training ends.
+    with, and is saved once more when the training ends. Of several processes
+    one writes the states of all streams, so that any number of them can go on.
 
     Args:
         fixed (dict): options by name that a training cannot change on its way.
         changeable (dict): those that it can.
         keep (int or None): how many snapshots of this run stay in the folder, None for all.
-        vocabulary (str or None): of the data, kept in each snapshot as the array ``vocabulary``,
-            its text in UTF-8.
-        processes (distributed.Alone): that train together. One file holds the states of all
-            streams, so that as many or as few as one likes can go on from it.
+        vocabulary (Vocabulary or None): of the data, kept in each snapshot as the array
+            ``vocabulary``, its text in UTF-8.
     """
 
     priority = -100  # after everything whose state the snapshot holds
@@ -56,18 +55,16 @@ class Snapshot(Extension):
         fixed: Mapping[str, Any],
         changeable: Mapping[str, Any],
         keep: int | None = None,
-        vocabulary: str | None = None,
-        processes: Alone | None = None,
+        vocabulary: Vocabulary | None = None,
     ) -> None:
-        self.processes = processes or Alone()
         self.about: dict[str, Any] = {
-            "run": self.processes.once(lambda: secrets.token_hex(8)),
+            "run": here.once(secrets.token_hex, 8),
             "order": None,
             "fixed": fixed,
             "changeable": changeable,
         }
         self.keep = keep
-        self.vocabulary = vocabulary
+        self.vocabulary = None if vocabulary is None else to_json(vocabulary).encode()
         self.last: str | None = None  # path of the last good snapshot
         self._iteration = 0  # that it is of
         self._resumed: tuple[int, str | None] = 0, None  # iteration and path
@@ -78,7 +75,7 @@ class Snapshot(Extension):
     def initialize(self, trainer: Trainer) -> None:
         """Find the run's place among those of the folder."""
         self._trainer = trainer
-        found = self.processes.once(lambda: survey(trainer.out))
+        found = here.once(survey, trainer.out)
         if self.about["order"] is None:
             latest = max((about["order"] for about, _ in found), default=0)
             self.about["order"] = max(time.time_ns(), latest + 1)
@@ -98,14 +95,14 @@ class Snapshot(Extension):
             return
         arrays = arrays_of(trainer)
         if self.vocabulary is not None:
-            arrays["vocabulary"] = np.frombuffer(self.vocabulary.encode(), np.uint8)
+            arrays["vocabulary"] = np.frombuffer(self.vocabulary, np.uint8)
         bad = not_finite(arrays)
         if bad:
             raise CommandError(f"{bad} is not finite after iteration {iteration}; {self.advice()}")
         path = os.path.join(trainer.out, f"snapshot_iter_{iteration}")
-        arrays = all_streams(arrays, self.processes)
+        arrays = all_streams(arrays)
         about = {**self.about, "iteration": iteration}
-        self.processes.once(lambda: save_snapshot(path, about, arrays))
+        here.once(save_snapshot, path, about, arrays)
         self.last, self._iteration = path, iteration
         self._own.append((iteration, path))
 
@@ -113,7 +110,7 @@ class Snapshot(Extension):
         """Take note that what was saved last gives a finite loss: older ones can go."""
         while self.keep and len(self._own) > self.keep:
             _, path = self._own.pop(0)
-            self.processes.once(functools.partial(self._remove, path))
+            here.once(self._remove, path)
 
     def _remove(self, path: str) -> None:
         with contextlib.suppress(BadFile, FileNotFoundError):
@@ -124,7 +121,7 @@ class Snapshot(Extension):
         """Take back what was saved of this iteration and later: it gives a bad loss."""
         while self._own and self._own[-1][0] >= iteration:
             number, path = self._own.pop()
-            if number > self._resumed[0] and self.processes.rank == 0:
+            if number > self._resumed[0] and here.rank == 0:
                 with contextlib.suppress(OSError):
                     os.remove(path)
         good = [pair for pair in (self._resumed, *self._own) if pair[0] < iteration]
@@ -170,14 +167,10 @@ class Snapshot(Extension):
                         f"argument -r/--resume: {path} was trained with {was}, not {now}; "
                         f"give {was} or another snapshot"
                     )
-            arrays = load_snapshot(path, about, trainer, self.processes)
+            arrays = load_snapshot(path, about, trainer)
         except BadFile as error:
-            usage = not os.path.isfile(path)
-            kind = UsageError if usage else CommandError
-            raise kind(
-                f"argument -r/--resume: {path or repr(path)} {error}; "
-                "expected 'auto' or a file snapshot_iter_N that this command has written"
-            ) from error
+            expected = "'auto' or a file snapshot_iter_N that this command has written"
+            raise file_error("-r/--resume", path, error, expected) from error
         self._adopt(path, about)
         # Whoever goes back to an old snapshot leaves the way that led to those after it.
         found = [other for other, _ in survey(trainer.out) if other["fixed"] == about["fixed"]]
@@ -201,7 +194,7 @@ class Snapshot(Extension):
         for about, path in sorted(found, key=lambda pair: age(pair[0]), reverse=True):
             if resumed is None:
                 try:
-                    arrays = load_snapshot(path, about, trainer, self.processes)
+                    arrays = load_snapshot(path, about, trainer)
                     resumed = about, path
                 except BadFile as error:
                     print(f"Passed over {path}: it {error}")
@@ -218,12 +211,12 @@ class Snapshot(Extension):
 
         Nothing is restored from no arrays: then there was no snapshot.
         """
-        resumed = self.processes.once(
+        resumed = here.once(
             lambda: (resume(), self.about, self.last, self._iteration, self._resumed)
         )
         arrays, self.about, self.last, self._iteration, self._resumed = resumed
-        if arrays and self.processes.rank > 0:
-            restore(arrays, trainer, self.processes)
+        if arrays and here.rank > 0:
+            restore(arrays, trainer)
 
     def _adopt(self, path: str, about: Mapping[str, Any]) -> None:
         """Become the run that the snapshot is of, or, where its way changes, a new one."""

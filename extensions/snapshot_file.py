@@ -18,7 +18,7 @@ from chainer.training import Trainer
 from numpy.typing import ArrayLike, NDArray
 
 from support.files import BadFile, read_arrays, write_arrays
-from training.processes import Alone
+from training.processes import here
 
 _FORMAT = 1
 _NAME = re.compile("snapshot_iter_([1-9][0-9]*)")
@@ -102,9 +102,7 @@ def _parse(text: object) -> dict[str, Any]:
     return about
 
 
-def load_snapshot(
-    path: str, about: Mapping[str, Any], trainer: Trainer, processes: Alone
-) -> dict[str, NDArray]:
+def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> dict[str, NDArray]:
     """Bring the trainer to the state that the snapshot holds, or raise BadFile and leave it.
 
     Returns:
@@ -129,7 +127,7 @@ def load_snapshot(
         now.save(trainer)
     before = {name: np.array(array) for name, array in now.target.items()}
     try:
-        restore(arrays, trainer, processes)
+        restore(arrays, trainer)
         iterations = trainer.updater.iteration, optimizer.t, about["iteration"]
         if min(iterations) < 1 or len(set(iterations)) > 1:
             raise ValueError("its iterations contradict each other")
@@ -141,15 +139,15 @@ def load_snapshot(
     return arrays
 
 
-def restore(arrays: Mapping[str, NDArray], trainer: Trainer, processes: Alone) -> None:
+def restore(arrays: Mapping[str, NDArray], trainer: Trainer) -> None:
     """Bring the trainer to the state in the arrays; of the streams, to that of this process's."""
-    states = {name: processes.own(array) for name, array in _states(arrays).items()}
+    states = {name: here.own(array) for name, array in _states(arrays).items()}
     NpzDeserializer({**arrays, **states}).load(trainer)
 
 
-def all_streams(arrays: Mapping[str, NDArray], processes: Alone) -> dict[str, NDArray]:
+def all_streams(arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
     """The arrays of one process, with the states of the streams of all."""
-    shares = processes.gather(_states(arrays))
+    shares = here.gather(_states(arrays))
     states = {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
     return {**arrays, **states}
 

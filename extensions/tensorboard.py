@@ -18,29 +18,12 @@ from chainer.backends import cuda
 from chainer.training import Extension, Trainer
 from chainer.types import NdArray
 
-from support.command_line import UsageError
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
     from tensorboard.summary.writer.record_writer import RecordWriter
 
 _N_BUCKETS = 30  # of a histogram, as TensorBoard's own
-
-
-def check_tensorboard() -> None:
-    """Make sure that TensorBoard is installed.
-
-    Raises:
-        UsageError: if it is not; the text says how to get it.
-    """
-    try:
-        import tensorboard.compat.proto  # noqa: F401 - asked for, not used
-    except ImportError:
-        raise UsageError(
-            "argument --tensorboard: needs TensorBoard, which is not installed: "
-            "pip install -r requirements/tensorboard.txt"
-        ) from None
 
 
 class TensorBoard(Extension):
@@ -55,7 +38,7 @@ class TensorBoard(Extension):
             "counting"; None for no picture.
 
     Raises:
-        ImportError: if TensorBoard is not installed; see :func:`check_tensorboard`.
+        ImportError: if TensorBoard is not installed.
     """
 
     trigger = 1, "epoch"

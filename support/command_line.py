@@ -12,7 +12,7 @@ import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from support.files import check_writable, remove_temporary_files
@@ -109,6 +109,39 @@ def add_gpu_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-g", "--gpu", type=whole_number(-(2**31)), default=-1, help=help_text)
 
 
+class _FlagParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def given_flags(argv: Sequence[str]) -> argparse.Namespace:
+    """Which of ``--debug`` and ``--distributed`` are given, abbreviated or not.
+
+    They decide how a command runs, so they are read before its own parser is made, which says what
+    is wrong with the rest.
+    """
+    parser = _FlagParser(add_help=False)
+    parser.add_argument("--debug", action="store_true")
+    parser.add_argument("--distributed", action="store_true")
+    try:
+        return parser.parse_known_args(argv)[0]
+    except ValueError:
+        return argparse.Namespace(debug=False, distributed=False)
+
+
+def file_error(option: str, path: str, why: object, expected: str) -> CommandError:
+    """What to raise for a file that an option names: missing is a mistake in typing, damaged not.
+
+    Args:
+        option (str): such as ``-r/--resume``.
+        path (str): its value.
+        why: a predicate of the file, such as a :class:`support.files.BadFile`.
+        expected (str): what would be accepted.
+    """
+    kind = CommandError if os.path.isfile(path) else UsageError
+    return kind(f"argument {option}: {path or repr(path)} {why}; expected {expected}")
+
+
 def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None = None) -> int:
     """Run ``main(argv)``; turn what goes wrong into one line on stderr and an exit code.
 
@@ -122,8 +155,7 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None 
     # to leave it alone, it is done a tenth of a second earlier.
     atexit.register(gc.freeze)
     argv = sys.argv[1:] if argv is None else argv
-    # As argparse does, understand --deb.
-    debug = any(len(word) > 3 and "--debug".startswith(word) for word in argv)
+    debug = given_flags(argv).debug
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever started the command
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as we run

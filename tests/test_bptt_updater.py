@@ -264,12 +264,6 @@ class TestLoss:
         standing_still(model, train_iter=train_iter, bprop_len=1).update()
         np.testing.assert_allclose(model.predictor.b.grad[0, 2], 1 / V - 1, rtol=1e-5)
 
-    def test_gradient_is_multiplied_by_the_weight(self):
-        model, expected = (classifier(RNN(V, U)) for _ in range(2))
-        standing_still(model, weight=0.75).update()
-        standing_still(expected).update()
-        assert_close(grads(model), {k: 0.75 * grad for k, grad in grads(expected).items()})
-
     def test_gradients_of_the_update_before_are_cleared(self):
         model, expected = (classifier(RNN(V, U)) for _ in range(2))
         for param in model.params():

@@ -1,11 +1,12 @@
 """The data of a training: the built-in sequence, or the user's own."""
 
 import argparse
-import os
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from counting.scores import periods
 from own_data.sequence_file import fingerprint, read_sequence
 from own_data.vocabulary import (
     CharVocabulary,
@@ -14,7 +15,7 @@ from own_data.vocabulary import (
     WordVocabulary,
 )
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
-from support.command_line import CommandError, UsageError
+from support.command_line import CommandError, UsageError, file_error
 from support.files import BadFile
 from training.options import check_sizes
 
@@ -27,6 +28,7 @@ class Data(NamedTuple):
             memory, not loaded.
         n_vocab: size of the vocabulary, above every id.
         vocabulary: of the user's own data, None for the built-in sequence.
+        two_periods: of the built-in sequence, int32, from a 1 on; None for the user's own data.
         fixed: by option, what a snapshot is bound to.
     """
 
@@ -34,6 +36,7 @@ class Data(NamedTuple):
     test: np.ndarray
     n_vocab: int
     vocabulary: Vocabulary | None
+    two_periods: NDArray[np.int32] | None
     fixed: dict[str, str | int | float]
 
     def __str__(self) -> str:
@@ -53,7 +56,7 @@ def read_data(args: argparse.Namespace) -> Data:
     if args.data is None:
         sequence = get_simple_sequence(args.n_vocab, args.repeat)
         fixed = {"--n-vocab": args.n_vocab, "--repeat": args.repeat}
-        return Data(sequence, sequence, args.n_vocab, None, fixed)
+        return Data(sequence, sequence, args.n_vocab, None, periods(args.n_vocab, 2), fixed)
     vocabulary: Vocabulary
     if args.tokens is None:
         vocabulary = IntegerVocabulary(args.n_vocab)
@@ -70,8 +73,8 @@ def read_data(args: argparse.Namespace) -> Data:
         fixed["--valid-fraction"] = args.valid_fraction
     n_vocab = len(vocabulary)
     fixed["--n-vocab"] = n_vocab
-    check_sizes(args, n_vocab, len(train))
-    return Data(train, test, n_vocab, vocabulary, fixed)
+    check_sizes(args, n_vocab, len(train), "--data", in_memory=False)
+    return Data(train, test, n_vocab, vocabulary, None, fixed)
 
 
 def _read(option: str, path: str, vocabulary: Vocabulary) -> np.ndarray:
@@ -84,8 +87,7 @@ def _read(option: str, path: str, vocabulary: Vocabulary) -> np.ndarray:
                 "whole numbers from 0, below --n-vocab if given, as .npy or text; "
                 "plain text takes --tokens char or word"
             )
-        kind = CommandError if os.path.isfile(path) else UsageError
-        raise kind(f"argument {option}: {path} {error}; expected {expected}") from error
+        raise file_error(option, path, error, expected) from error
     except OSError as error:
         raise CommandError(
             f"argument {option}: the ids of {path} cannot be written into a temporary file: "

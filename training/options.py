@@ -1,12 +1,13 @@
 """The options of a training: what can be typed, and what of it is refused before work begins."""
 
 import argparse
+import importlib.util
 import math
 import re
 import shlex
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from extensions.tensorboard import check_tensorboard
 from models import ARCHS
 from models.model_file import parameter_shapes
 from simple_sequence.simple_sequence_dataset import N_VOCABULARY
@@ -20,6 +21,7 @@ from support.command_line import (
     whole_number,
 )
 from support.devices import check_gpu, check_memory
+from training.processes import here
 
 _REPEAT = 100
 # The tutorial's defaults, for other commands that train as it does.
@@ -27,39 +29,39 @@ N_UNITS = 100
 BPROP_LEN = 20
 BATCH_SIZE = 10
 LEARNING_RATE = 0.0005
-# Options that a snapshot is bound to, by the name of their value; to the data it is bound as well.
-FIXED = {
-    "arch": "--arch",
-    "unit": "--unit",
-    "batchsize": "--batchsize",
-    "bproplen": "--bproplen",
-    "seed": "--seed",
-}
+# Values that a snapshot is bound to, beside those of the data.
+_FIXED = "arch", "unit", "batchsize", "bproplen", "seed"
+# Values that may be others when a training is resumed.
+_CHANGEABLE = "epoch", "lr", "gradclip", "gpu", "out", "data", "valid", "snapshot_every", "keep"
 # Options of the user's own data, and those that only the built-in sequence has.
-_OWN = {"tokens": "--tokens", "valid": "--valid", "valid_fraction": "--valid-fraction"}
-_BUILT_IN = {"repeat": "--repeat", "counting": "--counting"}
-# Options that may be others when a training is resumed.
-CHANGEABLE = {
-    "epoch": "--epoch",
-    "lr": "--lr",
-    "gradclip": "--gradclip",
-    "gpu": "--gpu",
-    "out": "--out",
-    "data": "--data",
-    "valid": "--valid",
-    "snapshot_every": "--snapshot-every",
-    "keep": "--keep",
-}
+_OWN = "tokens", "valid", "valid_fraction"
+_BUILT_IN = "repeat", "counting"
 
 
-def fixed_options(args: argparse.Namespace) -> dict[str, str | int]:
-    """What a snapshot is bound to, beside the data."""
-    return {name: getattr(args, key) for key, name in FIXED.items()}
+class Interval(NamedTuple):
+    """How often something is done, in the form of a Trainer's trigger."""
+
+    number: int
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.number}e" if self.unit == "epoch" else str(self.number)
 
 
-def changeable_options(args: argparse.Namespace) -> dict[str, str | int | float | None]:
-    """What may be another when a training is resumed."""
-    return {name: getattr(args, key) for key, name in CHANGEABLE.items()}
+def fixed_options(args: argparse.Namespace) -> dict[str, Any]:
+    """By option, what a snapshot is bound to, beside the data."""
+    return {option(name): getattr(args, name) for name in _FIXED}
+
+
+def changeable_options(args: argparse.Namespace) -> dict[str, Any]:
+    """By option, what may be another when a training is resumed."""
+    values = {option(name): getattr(args, name) for name in _CHANGEABLE}
+    return {**values, "--snapshot-every": str(args.snapshot_every)}
+
+
+def option(name: str) -> str:
+    """The option whose value has this name."""
+    return f"--{name.replace('_', '-')}"
 
 
 def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace:
@@ -149,7 +151,7 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
     add(
         "--snapshot-every",
         type=interval,
-        default="1e",
+        default=Interval(1, "epoch"),
         metavar="N",
         help="save after every N updates, or after every N epochs if followed by e, as in 1e",
     )
@@ -181,38 +183,49 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
     args = parser.parse_args(argv)
     if args.communicator and not args.distributed:
         raise UsageError(
-            f"argument --communicator: {args.communicator} is for --distributed, which is not given"
+            f"argument --communicator: {args.communicator} works only with --distributed"
         )
-    _choose_data(args)
-    if args.gpu >= 0:
+    _check_data(args)
+    if args.distributed:
+        args.gpu = here.connect(args.communicator, args.batchsize, args.gpu)
+    elif args.gpu >= 0:
         check_gpu(args.gpu)
     if args.tensorboard:
-        check_tensorboard()
+        _check_tensorboard()
     return args
 
 
-def _choose_data(args: argparse.Namespace) -> None:
-    """Refuse options that are of no use with the data; fill in what the built-in sequence has."""
-    if args.data is None:
-        for key, option in _OWN.items():
-            if getattr(args, key) is not None:
-                raise UsageError(f"argument {option}: is of use with --data PATH only")
+def _check_data(args: argparse.Namespace) -> None:
+    """Refuse options that do not fit the data; fill in what the built-in sequence has."""
+    built_in = args.data is None
+    for name in _OWN if built_in else _BUILT_IN:
+        if getattr(args, name) not in (None, False):
+            wants = "works only with --data PATH" if built_in else "does not work with --data PATH"
+            raise UsageError(f"argument {option(name)}: {wants}")
+    if built_in:
         args.n_vocab = args.n_vocab or N_VOCABULARY
         args.repeat = args.repeat or _REPEAT
-        check_sizes(args, args.n_vocab, args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat)
+        source = f"--n-vocab {args.n_vocab} --repeat {args.repeat}"
+        n_tokens = args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat
+        check_sizes(args, args.n_vocab, n_tokens, source, in_memory=True)
         return
-    for key, option in _BUILT_IN.items():
-        if getattr(args, key):
-            raise UsageError(f"argument {option}: is of the built-in sequence, not of --data PATH")
     if args.tokens and args.n_vocab:
         raise UsageError(
             f"argument --n-vocab: text has its own vocabulary; give --tokens {args.tokens} alone"
         )
-    for option, path in (("--data", args.data), ("--valid", args.valid)):
+    for given, path in (("--data", args.data), ("--valid", args.valid)):
         if args.tokens and path and path.endswith(".npy"):
             raise UsageError(
-                f"argument --tokens: {option} {path} holds ids already; expected a file of text"
+                f"argument --tokens: {given} {path} holds ids already; expected a file of text"
             )
+
+
+def _check_tensorboard() -> None:
+    if importlib.util.find_spec("tensorboard") is None:
+        raise UsageError(
+            "argument --tensorboard: needs TensorBoard, which is not installed: "
+            "pip install -r requirements/tensorboard.txt"
+        )
 
 
 def fraction(text: str) -> float:
@@ -226,34 +239,31 @@ def fraction(text: str) -> float:
     return value
 
 
-def interval(text: str) -> str:
+def interval(text: str) -> Interval:
     """An argparse type: ``"20"`` is every 20 updates, ``"2e"`` every 2 epochs."""
     if not re.fullmatch(r"[1-9]\d{0,9}e?", text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a number of updates, as 100, or of epochs, as 1e"
         )
-    return text
+    return Interval(int(text.rstrip("e")), "epoch" if text.endswith("e") else "iteration")
 
 
-def trigger(text: str) -> tuple[int, str]:
-    """The Trainer's form of an :func:`interval`: a number and its unit."""
-    return int(text.rstrip("e")), "epoch" if text.endswith("e") else "iteration"
-
-
-def check_sizes(args: argparse.Namespace, n_vocab: int, n_tokens: int) -> None:
+def check_sizes(
+    args: argparse.Namespace, n_vocab: int, n_tokens: int, source: str, in_memory: bool
+) -> None:
     """Refuse what cannot work, before any memory is taken.
 
     Args:
         args (argparse.Namespace): the options.
         n_vocab (int): size of the vocabulary.
-        n_tokens (int): length of the training data, in memory if they are the built-in sequence.
+        n_tokens (int): length of the training data.
+        source (str): options that the data come from.
+        in_memory (bool): whether the data are held in memory, four bytes a token.
 
     Raises:
         UsageError: if these sizes cannot work on this machine.
     """
-    built_in = args.data is None
     if args.batchsize > n_tokens:
-        source = f"--n-vocab {n_vocab} --repeat {args.repeat}" if built_in else "--data"
         raise UsageError(
             f"argument -b/--batchsize: {args.batchsize} streams are more than the {n_tokens} "
             f"tokens of {source}; choose at most {n_tokens}"
@@ -261,7 +271,7 @@ def check_sizes(args: argparse.Namespace, n_vocab: int, n_tokens: int) -> None:
     n_bytes = training_memory(args.arch, n_vocab, args.unit, args.bproplen * args.batchsize)
     given = f"--unit {args.unit} --n-vocab {n_vocab} --batchsize {args.batchsize} "
     given += f"--bproplen {args.bproplen}"
-    if built_in:
+    if in_memory:
         n_bytes += 4 * n_tokens
         given += f" --repeat {args.repeat}"
     check_memory(n_bytes, given)

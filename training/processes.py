@@ -1,146 +1,119 @@
-"""Data-parallel training by the processes of one MPI job, with ChainerMN.
+"""The processes of a data-parallel training, as one of them sees them.
 
 Each process reads a share of the batch's streams, keeps their recurrent states, and takes the same
-step on the mean of all gradients. This is all that the training has to know of it: what a process
-shares with the others, and how they end together. Nothing here computes, trains or writes.
+step on the mean of all gradients, which ChainerMN computes. Whether a process is one of several is
+a fact of the process, not of what it calls. So there is one object for it, ``here``, and whoever
+needs to know asks that. Nothing here computes, trains or writes.
 """
 
 import contextlib
-import functools
 import io
 import os
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import chainer_compat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from support.command_line import UsageError, run_command
+from support.command_line import UsageError, given_flags, run_command
 from support.devices import check_gpu, cores
-
-if TYPE_CHECKING:
-    from mpi4py import MPI
 
 _T = TypeVar("_T")
 
 _SECONDS_TO_FAIL = 5  # within which processes that all fail for the same reason do so
 
 
-class Alone:
-    """The process of an ordinary training: what it shares with others, it shares with itself.
+class Processes:
+    """This process and the others of its MPI job; alone, and without MPI, until it joins one.
+
+    What a lone process shares with others, it shares with itself. Of several, all have to call
+    each method in the same order, but for those that only ask.
 
     Attributes:
         rank, size (int): number of this process, from 0, and of processes. Rank 0 alone prints and
             writes.
-        weight (float): of this process's mean over its streams in the mean over the processes.
     """
 
     rank = 0
     size = 1
-    weight = 1.0
+    _mpi: Any = None  # mpi4py's module MPI
+    _world: Any = None  # an MPI communicator of all processes, for the training alone
+    _comm: Any = None  # ChainerMN's
+    _left: Any = None
 
-    def gpu(self, first: int) -> int:
-        """Number of this process's CUDA device, if ``first`` is that of rank 0."""
-        return first
+    def join(self) -> None:
+        """Become one of the processes that ``mpiexec`` has started.
 
-    def streams(self, batch_size: int) -> range:
-        """Numbers of the streams that this process reads, of so many."""
-        return range(batch_size)
+        Raises:
+            UsageError: if there is no MPI.
+        """
+        if int(os.environ.get("MPI_LOCALNRANKS", 1)) > cores():
+            # MPICH waits by looking again and again, and so keeps the awaited process from running.
+            os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
+            os.environ.setdefault("MPIR_CVAR_POLLS_BEFORE_YIELD", "10")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of another MPI's mpiexec, which is refused below
+                from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:
+            raise UsageError(
+                f"argument --distributed: needs mpi4py and an MPI ({error}): "
+                "pip install -r requirements/mpi.txt"
+            ) from error
+        self._mpi = MPI
+        self._world = MPI.COMM_WORLD.Dup()
+        self.rank, self.size = self._world.rank, self._world.size
 
-    def set_up(self, optimizer: Any, model: Any) -> Any:
-        """Set up the optimizer with the model; return the one to train with."""
-        return optimizer.setup(model)
+    def connect(self, communicator: str | None, batch_size: int, gpu: int) -> int:
+        """Choose how gradients are exchanged, before a training.
 
-    def once(self, work: Callable[[], _T]) -> _T:
-        """What ``work()`` returns or raises on rank 0, which alone calls it, in all processes."""
-        return work()
+        Args:
+            communicator (str or None): ChainerMN's, ``naive`` or ``pure_nccl``; None chooses.
+            batch_size (int): number of streams of all processes together.
+            gpu (int): CUDA device of the first process on a machine, negative for the CPU. The
+                others there take the devices that follow.
 
-    def gather(self, value: _T) -> list[_T]:
-        """The value of every process, by rank, in all of them."""
-        return [value]
+        Returns:
+            int: the CUDA device of this process, negative for the CPU.
 
-    def own(self, states: NDArray) -> NDArray:
-        """The rows of this process's streams, from those of all."""
-        return states
-
-    def average(self, means: list[float]) -> list[float]:
-        """Means over the batch from each process's means over its streams."""
-        return means
-
-    def any_signal(self, number: int | None) -> int | None:
-        """A signal's number in all processes, if one has arrived at any."""
-        return number
-
-    def command(self, command: str) -> str:
-        """The command line that starts as many processes."""
-        return command
-
-
-class Together(Alone):
-    """One of the processes of an MPI job, which train as one would.
-
-    All of them have to call each of the methods, in the same order.
-
-    Args:
-        communicator (str or None): ChainerMN's, ``naive`` or ``pure_nccl``; None chooses.
-        batch_size (int): number of streams of all processes together.
-        gpu (int): CUDA device of the first process on a machine, negative for the CPU. The others
-            there take the devices that follow.
-
-    Raises:
-        UsageError: if that is not possible here.
-    """
-
-    def __init__(self, communicator: str | None, batch_size: int, gpu: int) -> None:
+        Raises:
+            UsageError: if that is not possible here.
+        """
+        if self._world is None:
+            self.join()
         name = communicator or ("naive" if gpu < 0 else "pure_nccl")
         if name == "pure_nccl" and gpu < 0:
             raise UsageError(
                 "argument --communicator: pure_nccl is for GPUs; choose -g 0, or naive on the CPU"
             )
-        world = _world()
-        # Here, because it initialises MPI.
-        import chainermn
-
-        try:
-            self._comm = chainermn.create_communicator(name, world)
-        except RuntimeError as error:
-            raise UsageError(
-                f"argument --communicator: {name} does not work here: {error}"
-            ) from error
-        self.rank = self._comm.rank
-        self.size = self._comm.size
         started = max(int(os.environ.get(name, 1)) for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
         if started > self.size:
             raise UsageError(
-                f"argument --distributed: mpiexec has started {started} processes, of which "
-                f"mpi4py's MPI finds {self.size}; choose the mpiexec that belongs to it"
+                f"argument --distributed: mpiexec has started {started} processes, but mpi4py's "
+                f"MPI finds {self.size}; choose the mpiexec that belongs to it"
             )
         if batch_size < self.size:
             raise UsageError(
                 f"argument -b/--batchsize: {batch_size} streams are too few for {self.size} "
                 f"processes; choose at least {self.size}, or start fewer processes"
             )
-        self._own = self.streams(batch_size)
-        self.weight = len(self._own) * self.size / batch_size
+        import chainermn
 
-    def gpu(self, first: int) -> int:
-        """Number of this process's CUDA device, if ``first`` is that of a machine's first process.
-
-        Negative for the CPU.
-
-        Raises:
-            UsageError: if there is no such device.
-        """
-        if first < 0:
-            return first
-        number = first + self._comm.intra_rank
-        check_gpu(number)
-        return number
+        try:
+            self._comm = chainermn.create_communicator(name, self._world)
+        except RuntimeError as error:
+            raise UsageError(
+                f"argument --communicator: {name} does not work here: {error}"
+            ) from error
+        if gpu >= 0:
+            gpu += self._comm.intra_rank
+            check_gpu(gpu)
+        return gpu
 
     def streams(self, batch_size: int) -> range:
         """Numbers of the streams that this process reads, of so many.
@@ -156,132 +129,135 @@ class Together(Alone):
         first, after = [rank * batch_size // self.size for rank in (self.rank, self.rank + 1)]
         return range(first, after)
 
-    def set_up(self, optimizer: Any, model: Any) -> Any:
-        """ChainerMN's optimizer, which takes the mean of the processes' gradients beforehand."""
+    def set_up(self, optimizer: Any, model: Any, batch_size: int) -> Any:
+        """Set up the optimizer with the model; return the one to train with.
+
+        With several processes that is ChainerMN's. It takes the mean of their gradients first,
+        each weighted by its number of streams, and all start from the parameters of rank 0.
+        """
+        if self._comm is None:
+            return optimizer.setup(model)
         from chainermn import create_multi_node_optimizer
 
+        own = self.streams(batch_size)
         for link in model.links():
             if hasattr(link, "first_stream"):
-                link.first_stream = self._own.start
+                link.first_stream = own.start
+        weight = len(own) * self.size / batch_size
+        if weight != 1:
+            self._comm.multi_node_mean_grad = _weighted(self._comm.multi_node_mean_grad, weight)
         optimizer = create_multi_node_optimizer(optimizer, self._comm).setup(model)
-        # All start from the parameters of rank 0. The optimizer would do this in place of the
-        # first update; once asked whether the parameters are others, it takes them as known.
+        # The optimizer would send the parameters in place of the first update. Once asked whether
+        # they have changed, it takes them as known.
         self._comm.bcast_data(model)
         optimizer.is_changed(model)
         return optimizer
 
-    def once(self, work: Callable[[], _T]) -> _T:
-        """What ``work()`` returns or raises on rank 0, which alone calls it, in all processes."""
+    def once(self, work: Callable[..., _T], *args: Any) -> _T:
+        """What ``work(*args)`` returns or raises on rank 0, which alone calls it, everywhere."""
+        if self._world is None:
+            return work(*args)
         outcome: Any = None
         if self.rank == 0:
             try:
-                outcome = work(), None
+                outcome = work(*args), None
             except Exception as error:
                 outcome = None, error
-        result, failure = self._comm.bcast_obj(outcome)
+        result, failure = self._world.bcast(outcome)
         if failure is not None:
             raise failure
         return result
 
     def gather(self, value: _T) -> list[_T]:
         """The value of every process, by rank, in all of them."""
-        return self._comm.mpi_comm.allgather(value)
+        return [value] if self._world is None else self._world.allgather(value)
 
     def own(self, states: NDArray) -> NDArray:
         """The rows of this process's streams, from those of all."""
-        return states[self._own.start : self._own.stop]
+        if self._world is None:
+            return states
+        streams = self.streams(len(states))
+        return states[streams.start : streams.stop]
 
-    def average(self, means: list[float]) -> list[float]:
-        """Means over the batch from each process's means over its streams."""
-        share = np.array(means, np.float64) * (self.weight / self.size)
+    def average(self, means: list[float], batch_size: int) -> list[float]:
+        """Means over a batch from each process's means over its streams."""
+        if self._world is None:
+            return means
+        share = np.array(means, np.float64) * (len(self.streams(batch_size)) / batch_size)
         total = np.empty_like(share)
-        self._comm.mpi_comm.Allreduce(share, total)
+        self._world.Allreduce(share, total)
         return total.tolist()
 
-    def any_signal(self, number: int | None) -> int | None:
-        """A signal's number in all processes, if one has arrived at any."""
-        from mpi4py import MPI
-
-        highest = np.array(number or 0)
-        self._comm.mpi_comm.Allreduce(MPI.IN_PLACE, highest, MPI.MAX)
-        return int(highest) or None
+    def highest(self, number: int) -> int:
+        """The highest of all processes' numbers, as of a signal that has arrived at any."""
+        return number if self._world is None else self._world.allreduce(number, self._mpi.MAX)
 
     def command(self, command: str) -> str:
         """The command line that starts as many processes."""
-        return f"mpiexec -n {self.size} {command}"
+        return command if self._world is None else f"mpiexec -n {self.size} {command}"
+
+    def leave(self) -> None:
+        """Tell the other processes that this one will not meet them any more, well or badly."""
+        if self._world is not None and self._left is None:
+            self._left = self._mpi.COMM_WORLD.Ibarrier()
+
+    def all_left(self) -> bool:
+        """Whether no process will meet this one any more."""
+        return self._left.test()[0]
+
+    def abort(self, code: int) -> None:
+        """End all processes of the job."""
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        self._mpi.COMM_WORLD.Abort(code)
 
 
-@functools.cache
-def _world() -> "MPI.Intracomm":
-    """An MPI communicator of all processes, for the training alone.
-
-    Raises:
-        UsageError: if there is no MPI.
-    """
-    if int(os.environ.get("MPI_LOCALNRANKS", 1)) > cores():
-        # MPICH waits by looking again and again, which keeps the process waited for from running.
-        os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
-        os.environ.setdefault("MPIR_CVAR_POLLS_BEFORE_YIELD", "10")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of another MPI's mpiexec, which is refused
-            from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        raise UsageError(
-            f"argument --distributed: needs mpi4py and an MPI ({error}): "
-            "pip install -r requirements/mpi.txt"
-        ) from error
-    return MPI.COMM_WORLD.Dup()
+here = Processes()
 
 
-@functools.cache
-def leave() -> "MPI.Request":
-    """Tell the other processes that this one will not meet them any more, well or badly.
+def _weighted(mean_grad: Callable[..., None], weight: float) -> Callable[..., None]:
+    def mean(model: Any, *args: Any, **options: Any) -> None:
+        for param in model.params():
+            if param.grad is not None:
+                param.grad *= param.dtype.type(weight)
+        mean_grad(model, *args, **options)
 
-    Returns:
-        mpi4py.MPI.Request: complete as soon as none will.
-    """
-    from mpi4py import MPI
-
-    return MPI.COMM_WORLD.Ibarrier()
+    return mean
 
 
-def run_distributed(main: Callable[[list[str]], int]) -> int:
-    """As ``support.command_line.run_command``, in every process of an MPI job.
+def run(main: Callable[[list[str]], int]) -> int:
+    """Run a command: alone, or with ``--distributed`` as one of the processes of an MPI job.
 
-    Rank 0 alone is heard, unless another process fails alone. One that fails while the others go
-    on would leave them waiting for it forever: it ends the job, so that ``mpiexec`` returns.
+    Of several processes rank 0 alone is heard, unless another one fails alone. One that fails
+    while the others go on would leave them waiting forever: it ends the job, so that ``mpiexec``
+    returns.
+
+    Args:
+        main: see :func:`support.command_line.run_command`.
 
     Returns:
         int: the exit code of this process.
     """
+    if not given_flags(sys.argv[1:]).distributed:
+        return run_command(main)
     try:
-        rank = _world().rank
-    except UsageError:
+        here.join()
+    except UsageError:  # which the command meets again, and says
         return run_command(main)
     stderr, held_back = sys.stderr, io.StringIO()
-    if rank:
+    if here.rank:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as we run
         sys.stderr = held_back
     try:
         code = run_command(main)
     except SystemExit as exit:  # of argparse, its line written
         code = int(exit.code or 0)
-    all_left = leave()
+    here.leave()
     deadline = time.monotonic() + _SECONDS_TO_FAIL
-    while not all_left.test()[0]:
+    while not here.all_left():
         if code in (1, 2) and time.monotonic() > deadline:
-            if rank:
-                stderr.write(f"process {rank} of {_world().size}: {held_back.getvalue()}")
-            _abort(code)
+            if here.rank:
+                stderr.write(f"process {here.rank} of {here.size}: {held_back.getvalue()}")
+            here.abort(code)
         time.sleep(0.01)  # while rank 0 draws, say, a core is better used than by waiting for it
     return code
-
-
-def _abort(code: int) -> None:
-    """End all processes of the job."""
-    from mpi4py import MPI
-
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    MPI.COMM_WORLD.Abort(code)

@@ -16,9 +16,10 @@ import chainer_compat
 
 from chainer.training import Extension
 
-from counting.figure import MOST_TOKENS, draw_counting
-from counting.scores import periods
+from counting.figure import draw_counting, why_not_drawn
 from extensions.dump_graph import DumpGraph
+from extensions.finite_loss import FiniteLoss
+from extensions.global_means import GlobalMeans
 from extensions.log import LogReport
 from extensions.perplexity import add_perplexity
 from extensions.plot_log import PlotLog
@@ -30,47 +31,56 @@ from models.model_file import model_path
 from support.command_line import CommandError, another_command
 from training.data import Data
 from training.options import resume_command
-from training.processes import Alone
+from training.processes import here
 
 _LOSS = {"main/loss": "training", "validation/main/loss": "validation"}
 _ACCURACY = {"main/accuracy": "training", "validation/main/accuracy": "validation"}
 _PERPLEXITY = {"perplexity": "training", "val_perplexity": "validation"}
 
 
-def show_beginning(args: argparse.Namespace, data: Data, processes: Alone) -> None:
+def show_beginning(args: argparse.Namespace, data: Data) -> None:
     """Print what is going to be trained."""
     print(f"GPU: {args.gpu}")
     print(f"# Architecture: {args.arch}")
     print(f"# Minibatch-size: {args.batchsize}")
     print(f"# epoch: {args.epoch}")
-    if args.data is not None:
+    if data.two_periods is None:
         print(f"# Data: {args.data}, {data}")
     if args.distributed:
-        print(f"# Processes: {processes.size}")
+        print(f"# Processes: {here.size}")
     print("", flush=True)
 
 
 def reports(args: argparse.Namespace, data: Data, evaluated: Model) -> list[Extension]:
-    """Everything that tells how the training goes, to be plugged into the Trainer.
+    """Everything that watches how the training goes, to be plugged into the Trainer.
+
+    Of several processes all watch the loss, and rank 0 alone writes and shows.
 
     Args:
         args (argparse.Namespace): the options.
         data (Data): what the network is trained on.
         evaluated: the model that is evaluated, for the picture of how it counts.
     """
+    watching: list[Extension] = [FiniteLoss()]
+    if args.distributed:
+        watching.append(GlobalMeans())
+    if here.rank:
+        return watching
+    built_in = data.two_periods is not None
     columns = [*_LOSS, *_ACCURACY]
-    if args.data is not None:
+    if not built_in:
         columns += _PERPLEXITY
     elif args.counting:
         columns += ["boundary_accuracy", "free_run"]
     extensions = [
+        *watching,
         DumpGraph("main/loss"),
-        LogReport(None if args.data is None else add_perplexity),
+        LogReport(None if built_in else add_perplexity),
         print_report(["epoch", *columns, "elapsed_time"]),
-        *_plots(args, data),
+        *_plots(data),
     ]
     if args.tensorboard:
-        can_be_drawn = args.data is None and len(periods(data.n_vocab, 2)) <= MOST_TOKENS + 1
+        can_be_drawn = built_in and not why_not_drawn(data.n_vocab)
         picture = partial(draw_counting, evaluated, args.arch) if can_be_drawn else None
         extensions.append(TensorBoard(picture))
     if sys.stdout.isatty():
@@ -78,14 +88,14 @@ def reports(args: argparse.Namespace, data: Data, evaluated: Model) -> list[Exte
     return extensions
 
 
-def _plots(args: argparse.Namespace, data: Data) -> list[PlotLog]:
+def _plots(data: Data) -> list[PlotLog]:
     plots = [
         PlotLog(_LOSS, "loss (nats a token)", "loss.png"),
         PlotLog(_ACCURACY, "accuracy (share of right tokens)", "accuracy.png"),
     ]
-    if args.data is not None:
+    if data.two_periods is None:
         return [*plots, PlotLog(_PERPLEXITY, "perplexity", "perplexity.png")]
-    n_free = len(periods(data.n_vocab, 2)) - 1
+    n_free = len(data.two_periods) - 1
     counting = {
         "boundary_accuracy": "boundary accuracy",
         "free_run": f"free run (of {n_free:,} tokens)",
@@ -107,21 +117,19 @@ def naming_the_last_snapshot(snapshot: Snapshot) -> Iterator[None]:
         ) from error
 
 
-def show_stop(argv: list[str], snapshot: Snapshot, processes: Alone) -> None:
+def show_stop(argv: list[str], snapshot: Snapshot) -> None:
     """Print how to go on after a signal."""
     if snapshot.last is None:
         print("Stopped before the first update.")
     else:
-        command = processes.command(resume_command(argv, snapshot.last))
+        command = here.command(resume_command(argv, snapshot.last))
         print(f"Stopped. Go on with: {command}")
 
 
-def show_end(
-    argv: list[str], args: argparse.Namespace, data: Data, snapshot: Snapshot, processes: Alone
-) -> None:
+def show_end(argv: list[str], args: argparse.Namespace, data: Data, snapshot: Snapshot) -> None:
     """Print what was written, and what can be done with it."""
     path = model_path(args.out, args.arch)
-    names = [os.path.basename(path), "log", *[plot.file_name for plot in _plots(args, data)]]
+    names = [os.path.basename(path), "log", *[plot.file_name for plot in _plots(data)]]
     if args.tensorboard:
         names.append("tensorboard")
     print(f"Written to {args.out}: {', '.join(names)}")
@@ -130,4 +138,4 @@ def show_end(
     print(f"Let it run free: {shlex.join(predict)}")
     assert snapshot.last is not None  # saved when the training ended
     longer = resume_command(argv, snapshot.last, epoch=2 * args.epoch)
-    print(f"Train longer: {processes.command(longer)}")
+    print(f"Train longer: {here.command(longer)}")

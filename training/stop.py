@@ -9,7 +9,7 @@ import chainer_compat
 
 from chainer.training import Trainer
 
-from training.processes import Alone
+from training.processes import here
 
 
 class Stop:
@@ -19,15 +19,13 @@ class Stop:
 
     Args:
         n_epochs (int): sweeps over the training data.
-        processes (distributed.Alone): that stop together.
 
     Attributes:
         signal (int or None): number of the signal that arrived at this process.
     """
 
-    def __init__(self, n_epochs: int, processes: Alone | None = None) -> None:
+    def __init__(self, n_epochs: int) -> None:
         self.n_epochs = n_epochs
-        self.processes = processes or Alone()
         self.signal: int | None = None
 
     def __call__(self, trainer: Trainer) -> bool:
@@ -36,7 +34,7 @@ class Stop:
 
     def any_signal(self) -> int | None:
         """Number of the signal that has arrived, at any of the processes."""
-        return self.processes.any_signal(self.signal)
+        return here.highest(self.signal or 0) or None
 
     def get_training_length(self) -> tuple[int, str]:
         """For progress bars: how long the training is, and in which unit."""

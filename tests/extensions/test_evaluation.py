@@ -13,7 +13,7 @@ from bptt_updater import BPTTUpdater
 from extensions.evaluation import WindowEvaluator
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
-from training.processes import Alone
+from training.processes import Processes
 
 V, U, B = 7, 6, 4
 N_STEPS = 23
@@ -109,10 +109,10 @@ class TestMeans:
         result = WindowEvaluator(iterator(), target, window=1, device=-1)()
         assert result["main/size"] == (2**24 + N_STEPS - 1) / N_STEPS
 
-    def test_are_those_over_the_streams_of_all_processes(self):
+    def test_are_those_over_the_streams_of_all_processes(self, monkeypatch):
         """Here two, one after the other; some windows have no value of the name ``even``."""
 
-        class Process(Alone):
+        class Process(Processes):
             def gather(self, value):
                 shares.append(value)
                 return shares
@@ -122,10 +122,11 @@ class TestMeans:
             return {"token": token, **({"even": token} if x.max() % 2 == 0 else {})}
 
         shares = []
+        monkeypatch.setattr("extensions.evaluation.here", Process())
         for streams in range(1), range(1, B):
             share = ParallelSequentialIterator(TOKENS, B, repeat=False, streams=streams)
             target = Recorder(report)
-            result = WindowEvaluator(share, target, 1, device=-1, processes=Process())()
+            result = WindowEvaluator(share, target, 1, device=-1)()
         read = [TOKENS[(np.arange(N_STEPS) + b * len(TOKENS) // B) % len(TOKENS)] for b in range(B)]
         np.testing.assert_allclose(result["main/token"], np.mean(read), rtol=1e-6)
         alone, together = read[0][read[0] % 2 == 0], np.array(read[1:])

@@ -20,7 +20,7 @@ from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
 from support.command_line import CommandError, UsageError
 from support.files import read_arrays, write_arrays
-from training.processes import Alone
+from training.processes import Processes
 from training.stop import Stop
 
 FIXED = {"--arch": "rnn", "--unit": 3}
@@ -42,7 +42,7 @@ def training(folder, arch="rnn", units=3, epochs=2, every=1, seed=0, keep=None, 
     trainer.extend(LogReport())
     fixed = {**FIXED, **options.get("fixed", {})}
     changeable = {**CHANGEABLE, **options.get("changeable", {})}
-    snapshot = Snapshot(fixed, changeable, keep, processes=options.get("processes"))
+    snapshot = Snapshot(fixed, changeable, keep)
     trainer.extend(snapshot, trigger=(every, "iteration"))
     return trainer, snapshot
 
@@ -117,18 +117,18 @@ def spoil_at(trainer, iteration, value=np.nan):
     trainer.extend(extension, trigger=(1, "iteration"), priority=1)
 
 
-class First(Alone):
+class First(Processes):
     """Rank 0 of two, if it is the first to do anything."""
 
     def __init__(self):
         self.told = []
 
-    def once(self, work):
-        self.told.append(work())
+    def once(self, work, *args):
+        self.told.append(work(*args))
         return self.told[-1]
 
 
-class Second(Alone):
+class Second(Processes):
     """Rank 1, which hears the same."""
 
     rank = 1
@@ -136,8 +136,14 @@ class Second(Alone):
     def __init__(self, first):
         self.told = first.told
 
-    def once(self, work):
+    def once(self, work, *args):
         return self.told.pop(0)
+
+
+def become(processes, monkeypatch):
+    """Let this process be one of several."""
+    monkeypatch.setattr("extensions.snapshot.here", processes)
+    monkeypatch.setattr("extensions.snapshot_file.here", processes)
 
 
 class TestSaving:
@@ -299,13 +305,16 @@ class TestBadLoss:
         snapshot.withdraw(12)
         assert snapshot.last == str(tmp_path / "snapshot_iter_8")
 
-    def test_is_withdrawn_by_one_process_only(self, tmp_path):
+    def test_is_withdrawn_by_one_process_only(self, tmp_path, monkeypatch):
         first = First()
-        _, snapshot = train(tmp_path, processes=first)
-        _, other = train(tmp_path, processes=Second(first))
+        become(first, monkeypatch)
+        _, snapshot = train(tmp_path)
+        become(Second(first), monkeypatch)
+        _, other = train(tmp_path)
         other.withdraw(6)
         assert iterations(tmp_path)[-1] == LAST
         assert other.last == str(tmp_path / "snapshot_iter_5")
+        become(first, monkeypatch)
         snapshot.withdraw(6)
         assert iterations(tmp_path)[-1] == 5
 
@@ -726,11 +735,14 @@ class TestResumeNewest:
         if found:
             train(tmp_path)
         first = First()
-        trainer, snapshot = training(tmp_path, processes=first)
-        other, others = training(tmp_path, seed=1 if found else 0, processes=Second(first))
+        become(first, monkeypatch)
+        trainer, snapshot = training(tmp_path)
+        become(Second(first), monkeypatch)
+        other, others = training(tmp_path, seed=1 if found else 0)
         with monkeypatch.context() as rank_0:
             # It has restored its own trainer when it tells of the arrays.
             rank_0.setattr("extensions.snapshot.restore", None)
+            become(first, rank_0)
             snapshot.resume_newest(trainer)
         said = capsys.readouterr().out
         others.resume_newest(other)

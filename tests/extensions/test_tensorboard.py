@@ -17,13 +17,14 @@ import train_simple_sequence
 from bptt_updater import BPTTUpdater
 from counting.figure import draw_counting
 from counting.scores import periods
-from extensions.counting_report import CountingEvaluator
+from extensions.evaluation import WindowEvaluator
 from extensions.log import LogReport
-from extensions.tensorboard import TensorBoard, check_tensorboard
+from extensions.tensorboard import TensorBoard
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from support.command_line import UsageError
+from training.options import parse_arguments
 
 V, U, B = 4, 5, 2
 
@@ -33,7 +34,7 @@ def test_absence_is_one_line_that_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "tensorboard.compat", raising=False)
     monkeypatch.delitem(sys.modules, "tensorboard.compat.proto", raising=False)
     with pytest.raises(UsageError, match=r"--tensorboard: .* -r requirements/tensorboard\.txt$"):
-        check_tensorboard()
+        parse_arguments("", ["--tensorboard"])
 
 
 def test_importing_this_needs_none(monkeypatch):
@@ -56,7 +57,7 @@ def train(folder, n_epochs=3, arch="rnn", picture=True):
     trainer = Trainer(updater, (n_epochs, "epoch"), out=str(folder))
     os.makedirs(folder, exist_ok=True)
     validation = ParallelSequentialIterator(data, B, repeat=False)
-    trainer.extend(CountingEvaluator(validation, evaluated, periods(V, 2), device=-1))
+    trainer.extend(WindowEvaluator(validation, evaluated, device=-1, two_periods=periods(V, 2)))
     trainer.extend(LogReport())
     figure = (lambda: draw_counting(evaluated.predictor, arch)) if picture else None
     trainer.extend(TensorBoard(figure))

@@ -21,7 +21,7 @@ import predict_simple_sequence
 import train_simple_sequence
 from bptt_updater import BPTTUpdater
 from counting.traces import record
-from extensions.counting_report import CountingEvaluator
+from extensions.evaluation import WindowEvaluator
 from models import ARCHS, RNN, RNN2, RNN3
 from models.classifier import Classifier
 from models.generation import generate
@@ -134,12 +134,12 @@ def test_dropout_masks_are_those_of_the_cpu(ratio, gpu):
 @each_arch
 class TestEvaluation:
     def evaluator(self, device, arch):
-        return CountingEvaluator(
+        return WindowEvaluator(
             ParallelSequentialIterator(TOKENS, B, repeat=False),
             classifier(device, of(arch)),
-            TOKENS,
             window=7,
             device=device,
+            two_periods=TOKENS,
             eval_hook=lambda evaluator: evaluator.get_target("main").predictor.reset_state(),
         )
 

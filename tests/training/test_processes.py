@@ -16,14 +16,16 @@ import time
 
 import chainer_compat
 
+import chainer.links as L
 import numpy as np
 import pytest
+from chainer import optimizers
 
 from support.command_line import UsageError
 from support.files import read_arrays
 from tests.commands import ROOT
 from training.options import parse_arguments
-from training.processes import Alone, Together
+from training.processes import Processes
 
 SCRIPT = str(ROOT / "train_simple_sequence.py")
 MPIEXEC = shutil.which(
@@ -220,20 +222,20 @@ def test_an_mpiexec_of_another_mpi_is_refused(run, monkeypatch):
     result = run("train_simple_sequence.py", "--distributed")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1
-    assert "has started 2 processes, of which mpi4py's MPI finds 1" in result.stderr
+    assert "has started 2 processes, but mpi4py's MPI finds 1" in result.stderr
 
 
 def test_without_mpi_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     expected = r"--distributed: needs mpi4py and an MPI \(.*\): pip install -r requirements/mpi.txt"
     with pytest.raises(UsageError, match=expected):
-        Together(None, batch_size=4, gpu=-1)
+        Processes().connect(None, batch_size=4, gpu=-1)
 
 
 def test_a_communicator_that_makes_no_sense_is_refused():
     with pytest.raises(UsageError, match="--communicator: pure_nccl is for GPUs"):
-        Together("pure_nccl", batch_size=4, gpu=-1)
-    with pytest.raises(UsageError, match="--communicator: naive is for --distributed"):
+        Processes().connect("pure_nccl", batch_size=4, gpu=-1)
+    with pytest.raises(UsageError, match="--communicator: naive works only with --distributed"):
         parse_arguments("", ["--communicator", "naive"])
 
 
@@ -250,10 +252,54 @@ def test_one_process_loads_no_mpi(tmp_path):
 
 
 def test_alone_everything_is_its_own():
-    alone = Alone()
+    alone = Processes()
     states = np.arange(6).reshape(3, 2)
     assert alone.own(states) is states
     assert alone.gather("a") == ["a"]
-    assert alone.once(lambda: "b") == "b"
-    assert alone.any_signal(None) is None
-    assert alone.any_signal(15) == 15
+    assert alone.once(str.upper, "b") == "B"
+    assert alone.highest(15) == 15
+    assert alone.streams(3) == range(3)
+    assert alone.average([0.5], 3) == [0.5]
+
+
+@with_mpi
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        ("compare_architectures.py", ["rnn", "-e", "1", "--repeat", "1"]),
+        ("predict_simple_sequence.py", []),
+        ("count_limits.py", []),
+    ],
+)
+def test_every_command_has_the_same_door(tmp_path, script, options):
+    command = [MPIEXEC, "-n", "2", sys.executable, str(ROOT / script), *options, "--distributed"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    code, out, err = finish(subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **pipes))
+    if script == "compare_architectures.py":
+        assert (code, err) == (0, "")
+        assert out.count("# Processes: 2\n") == out.count("Written: result/comparison.png\n") == 1
+    else:
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1 and "unrecognized arguments: --distributed" in err
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.5])
+def test_gradients_are_weighted_by_the_number_of_streams(weight, monkeypatch):
+    """Two processes of one and three streams: the mean over both is that over all four."""
+
+    class Comm:
+        def multi_node_mean_grad(self, model, zero_fill):
+            self.seen = model.W.grad.copy()
+
+        def bcast_data(self, model):
+            pass
+
+    processes = Processes()
+    processes.rank, processes.size = int(weight > 1), 2
+    monkeypatch.setattr(processes, "streams", lambda size: range(1) if weight < 1 else range(1, 4))
+    processes._comm = Comm()
+    link = L.Linear(2, 2)
+    optimizer = processes.set_up(optimizers.SGD(), link, batch_size=4)
+    link.W.grad, link.b.grad = np.ones((2, 2), np.float32), np.ones(2, np.float32)
+    optimizer.update()
+    assert processes._comm.seen.tolist() == [[weight] * 2] * 2

@@ -9,7 +9,6 @@ from chainer.training import Trainer, extensions
 
 from bptt_updater import BPTTUpdater
 from counting.scores import free_run, periods
-from extensions.counting_report import CountingEvaluator
 from extensions.evaluation import WindowEvaluator
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
@@ -28,16 +27,15 @@ def classifier(arch):
     return model
 
 
-def evaluator(model, window=10, data=DATA, n_vocab=V, kind=CountingEvaluator):
+def evaluator(model, window=10, data=DATA, n_vocab=V, counting=True):
     iterator = ParallelSequentialIterator(data, B, repeat=False)
-    arguments = () if kind is WindowEvaluator else (periods(n_vocab, 2),)
-    return kind(
+    return WindowEvaluator(
         iterator,
         model,
-        *arguments,
         window=window,
         device=-1,
         eval_hook=lambda _: model.predictor.reset_state(),
+        two_periods=periods(n_vocab, 2) if counting else None,
     )
 
 
@@ -99,10 +97,10 @@ def test_free_run_is_that_of_the_model(arch):
 
 
 @each_arch
-def test_the_other_means_are_those_of_the_window_evaluator(arch):
+def test_the_other_means_are_those_without_counting(arch):
     means = evaluator(classifier(arch))()
     del means["boundary_accuracy"], means["free_run"]
-    assert means == evaluator(classifier(arch), kind=WindowEvaluator)()
+    assert means == evaluator(classifier(arch), counting=False)()
 
 
 def test_costs_one_short_window_more():
