@@ -99,11 +99,11 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ("--tokens char", ["argument --tokens: is of use with --data PATH only"]),
-            ("--valid more", ["argument --valid: is of use with --data PATH only"]),
-            ("--valid-fraction 0.5", ["argument --valid-fraction: is of use with --data PATH"]),
-            ("--data numbers --repeat 5", ["argument --repeat: is of the built-in sequence"]),
-            ("--data numbers --counting", ["argument --counting: is of the built-in sequence"]),
+            ("--tokens char", ["argument --tokens: works only with --data PATH"]),
+            ("--valid more", ["argument --valid: works only with --data PATH"]),
+            ("--valid-fraction 0.5", ["argument --valid-fraction: works only with --data PATH"]),
+            ("--data numbers --repeat 5", ["argument --repeat: does not work with --data PATH"]),
+            ("--data numbers --counting", ["argument --counting: does not work with --data PATH"]),
             ("--data text --tokens char --n-vocab 9", ["argument --n-vocab: text has its own"]),
             ("--data numbers.npy --tokens word", ["argument --tokens: --data numbers.npy holds"]),
             ("--data no", ["argument --data: no does not exist", "expected whole numbers"]),
