@@ -38,16 +38,29 @@ _PANELS = {
 def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Read the command line; return what is ours and the options of every training, a list."""
     parser = ArgumentParser(__doc__.split("\n")[0])
-    parser.epilog = "Any other option is one of train_simple_sequence.py, the same for every ARCH."
+    parser.epilog = (
+        "All other options are those of train_simple_sequence.py. They hold for every ARCH."
+    )
     add = parser.add_argument
     names = ", ".join(ARCHS)
-    add("archs", nargs="+", choices=ARCHS, metavar="ARCH", help=f"{names}; before any option")
-    add("-o", "--out", default=FOLDER, help="folder of the picture, and of a folder for each")
-    add("-r", "--resume", choices=["auto"], help="go on from the newest snapshot of each")
+    add(
+        "archs",
+        nargs="+",
+        choices=ARCHS,
+        metavar="ARCH",
+        help=f"architectures to train: {names}; they come before any option",
+    )
+    add(
+        "-o",
+        "--out",
+        default=FOLDER,
+        help="output folder, with a folder in it for each architecture",
+    )
+    add("-r", "--resume", choices=["auto"], help="continue from the newest snapshot of each")
     add("-a", "--arch", help=argparse.SUPPRESS)  # else it would be one of the other options
     args, options = parser.parse_known_args(argv)
     if args.arch:
-        parser.error("argument -a/--arch: the architectures are named first, as in rnn lstm -e 20")
+        parser.error("argument -a/--arch: name the architectures first, as in rnn lstm -e 20")
     if args.resume:
         options += ["--resume", args.resume]
     return args, options

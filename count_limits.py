@@ -55,23 +55,35 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = ArgumentParser(__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--archs", nargs="+", choices=ARCHS, default=list(ARCHS), help="architectures to compare")
+    add(
+        "--archs",
+        nargs="+",
+        choices=ARCHS,
+        default=list(ARCHS),
+        metavar="ARCH",
+        help="architectures to compare",
+    )
     add(
         "--vocabularies",
         nargs="+",
         type=whole_number(2, 200),
         default=[5, 10, 15, 20, 25],
         metavar="V",
-        help="sizes of the vocabulary: numbers below V appear, each as often as it says",
+        help="sizes of the vocabulary: the numbers below V appear",
     )
     add(
         "--seeds",
         type=whole_number(1, 10_000),
         default=5,
         metavar="N",
-        help="trainings of each kind",
+        help="trainings of each architecture and vocabulary",
     )
-    add("--budget", type=whole_number(1), default=10000, help="updates after which one has failed")
+    add(
+        "--budget",
+        type=whole_number(1),
+        default=10000,
+        help="updates after which a training has failed",
+    )
     add("-u", "--unit", type=whole_number(1), default=N_UNITS, help="units in each layer")
     add(
         "-l",
@@ -80,10 +92,16 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         default=BPROP_LEN,
         help="steps in a window of BPTT",
     )
-    add("-o", "--out", default=FOLDER, help="folder of count_limits.csv and count_limits.png")
-    add("--processes", type=whole_number(1, 1000), default=cores(), help="trainings at a time")
+    add("-o", "--out", default=FOLDER, help="output folder")
+    add(
+        "--processes",
+        type=whole_number(1, 1000),
+        metavar="N",
+        help="trainings at the same time (default: one on each core)",
+    )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
+    args.processes = args.processes or cores()
     n_vocab = max(args.vocabularies)
     sizes = n_vocab, args.unit, args.bproplen * BATCH_SIZE
     n_bytes = args.processes * max(training_memory(arch, *sizes) for arch in args.archs)

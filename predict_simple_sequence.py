@@ -1,4 +1,4 @@
-"""Load a trained model, let it run free from one number on, and score what it wrote.
+"""Load a trained model, let it run free, and score what it writes.
 
 python predict_simple_sequence.py
 python predict_simple_sequence.py -a rnn2 -p 5 -l 45
@@ -50,12 +50,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = ArgumentParser(__doc__.split("\n")[0])
     add = parser.add_argument
-    add("-a", "--arch", choices=ARCHS, help="architecture (default: the file's)")
+    add("-a", "--arch", choices=ARCHS, help="architecture, for a check (default: the model's)")
     add(
         "-u",
         "--unit",
         type=whole_number(1),
-        help="units in each layer (default: the file's)",
+        help="units in each layer, for a check (default: the model's)",
     )
     add_gpu_option(parser)
     begin = parser.add_mutually_exclusive_group()
@@ -64,42 +64,47 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--primeindex",
         type=whole_number(0),
         metavar="ID",
-        help="the number to begin with (default: 1)",
+        help="number to begin with (default: 1)",
     )
     begin.add_argument(
-        "--prime", metavar="TEXT", help="for a model of your own data: tokens to begin with"
+        "--prime", metavar="TEXT", help="text to begin with, for a model of your own data"
     )
     add("-l", "--length", type=whole_number(1), default=100, help="how many tokens to generate")
     add(
         "--temperature",
         type=positive_number,
         metavar="T",
-        help="sample, from the likelier tokens the smaller T is (default: take the likeliest)",
+        help="sample; a smaller T prefers likely tokens more (default: take the likeliest)",
     )
     add(
         "--top-k",
         type=whole_number(1),
         metavar="K",
-        help="sample from the K likeliest tokens only (default: from all)",
+        help="sample from the K likeliest tokens (default: from all)",
     )
-    add("--seed", type=whole_number(0, 2**32 - 1), help="of the sampling (default: 0)")
+    add("--seed", type=whole_number(0, 2**32 - 1), help="seed of the sampling (default: 0)")
     add("-m", "--modelpath", help=f"model file (default: {model_path(FOLDER, '{arch}')})")
     add(
         "--plot",
         type=picture,
         metavar="FILE",
-        help="draw how the network counts over two periods into this .png, .pdf or .svg",
+        help="draw how the network counts into this .png, .pdf or .svg file",
     )
-    add("--layer", type=whole_number(1), metavar="N", help="with --plot: whose units are drawn")
+    add(
+        "--layer",
+        type=whole_number(1),
+        metavar="N",
+        help="with --plot: draw the units of this layer (default: 1)",
+    )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     # No default of argparse, which takes a default that is given for one that is not.
     if args.primeindex is None:
         args.primeindex = 1
     if args.layer and not args.plot:
-        raise UsageError("argument --layer: is of use with --plot only")
+        raise UsageError("argument --layer: works only with --plot")
     if args.seed is not None and not (args.temperature or args.top_k):
-        raise UsageError("argument --seed: is of use with --temperature or --top-k only")
+        raise UsageError("argument --seed: works only with --temperature or --top-k")
     if args.gpu >= 0:
         check_gpu(args.gpu)
     return args
@@ -193,8 +198,8 @@ def check_plot(
     """Refuse what cannot be drawn."""
     if vocabulary is not None:
         raise UsageError(
-            "argument --plot: how a network counts can be drawn of the built-in sequence only, "
-            "and this one was trained on other data"
+            "argument --plot: works only for a model of the built-in sequence; "
+            "this one was trained on your own data"
         )
     n_layers = len(recurrent_layers(model))
     if args.layer is not None and args.layer > n_layers:

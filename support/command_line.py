@@ -105,7 +105,7 @@ def progress_bar(share: float, text: str) -> str:
 
 def add_gpu_option(parser: argparse.ArgumentParser) -> None:
     """Add ``-g/--gpu``; see :func:`check_gpu`."""
-    help_text = "CUDA device, negative for the CPU"
+    help_text = "CUDA device; negative for the CPU"
     parser.add_argument("-g", "--gpu", type=whole_number(-(2**31)), default=-1, help=help_text)
 
 

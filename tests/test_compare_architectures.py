@@ -48,7 +48,7 @@ def test_trains_each_as_it_is_trained_alone_and_goes_on_with_resume_auto(run, tm
     [
         ((), "required: ARCH"),
         (("mlp",), "argument ARCH: invalid choice: 'mlp'"),
-        (("rnn", "-a", "lstm"), "argument -a/--arch: the architectures are named first"),
+        (("rnn", "-a", "lstm"), "argument -a/--arch: name the architectures first"),
         (("rnn", "-e", "0"), "argument -e/--epoch: '0' is not"),
         (("rnn", "--nonsense"), "unrecognized arguments: --nonsense"),
         (("rnn", "-r", "file"), "argument -r/--resume: invalid choice: 'file'"),

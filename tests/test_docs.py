@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from docs import options
 from tests.commands import ROOT
 
 DOCUMENTS = sorted(
@@ -76,6 +77,10 @@ def test_every_command_prints_what_is_written(document, tmp_path):
     printed = outputs([command for command, _ in steps], tmp_path)
     for (command, written), output in zip(steps, printed, strict=False):
         assert agrees(output, written), f"$ {command}\n{output}"
+
+
+def test_the_options_are_those_of_the_commands():
+    assert options.PATH.read_text() == options.text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -223,8 +223,8 @@ class TestPredictRefuses:
             (["--prime", ""], "--prime: '' holds no token"),
             (["-p", "45"], "-p/--primeindex: 45 is not in the vocabulary"),
             (["--top-k", "46"], "--top-k: result/rnn_simple_sequence.model knows 45 tokens"),
-            (["--seed", "3"], "--seed: is of use with --temperature or --top-k only"),
-            (["--plot", "counting.png"], "--plot: how a network counts can be drawn of the built"),
+            (["--seed", "3"], "--seed: works only with --temperature or --top-k only"),
+            (["--plot", "counting.png"], "--plot: works only for a model of the built"),
         ],
     )
     def test_what_is_typed(self, learnt, options, told):

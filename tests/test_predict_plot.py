@@ -87,7 +87,7 @@ def test_refuses_a_vocabulary_that_cannot_be_drawn(model, n_vocab, n_tokens):
 
 
 def test_refuses_a_layer_without_a_plot(model):
-    with pytest.raises(UsageError, match="argument --layer: is of use with --plot only"):
+    with pytest.raises(UsageError, match="argument --layer: works only with --plot only"):
         predict("-m", model("rnn"), "--layer", 1)
 
 

@@ -76,44 +76,34 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
     """
     parser = ArgumentParser(description)
     add = parser.add_argument
+    count = whole_number(1)
     add("-a", "--arch", choices=ARCHS, default="rnn", help="architecture of the network")
-    add(
-        "-u",
-        "--unit",
-        type=whole_number(1),
-        default=N_UNITS,
-        help="units in each layer, the width of its state",
-    )
+    add("-u", "--unit", type=count, default=N_UNITS, help="units in each layer")
     add(
         "-l",
         "--bproplen",
-        type=whole_number(1),
+        type=count,
         default=BPROP_LEN,
-        help="steps in a window of truncated BPTT",
+        help="steps in a window of truncated BPTT: how far back a gradient reaches",
     )
-    add(
-        "-b",
-        "--batchsize",
-        type=whole_number(1),
-        default=BATCH_SIZE,
-        help="streams read in parallel",
-    )
-    add("-e", "--epoch", type=whole_number(1), default=10, help="sweeps over the data to train")
+    add("-b", "--batchsize", type=count, default=BATCH_SIZE, help="streams read in parallel")
+    add("-e", "--epoch", type=count, default=10, help="sweeps over the training data")
     add_gpu_option(parser)
-    add("-o", "--out", default=FOLDER, help="folder that everything is written into")
+    add("-o", "--out", default=FOLDER, help="output folder")
     add(
         "-r",
         "--resume",
         metavar="SNAPSHOT",
-        help="snapshot to go on from; 'auto' is the newest usable one in --out (default: afresh)",
+        help="snapshot to continue from; 'auto' takes the newest usable one in --out "
+        "(default: start afresh)",
     )
     add(
         "--seed",
         type=whole_number(0, 2**32 - 1),
         default=0,
-        help="of the initial parameters and of dropout (default: 0)",
+        help="seed of the initial parameters and of dropout (default: 0)",
     )
-    add("--lr", type=positive_number, default=LEARNING_RATE, help="learning rate: Adam's alpha")
+    add("--lr", type=positive_number, default=LEARNING_RATE, help="learning rate, Adam's alpha")
     add(
         "--gradclip",
         type=positive_number,
@@ -123,61 +113,65 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
     add(
         "--n-vocab",
         type=whole_number(2),
-        help="size of the vocabulary: numbers below this appear; unless given, your own data "
-        f"have as many as there are (default: {N_VOCABULARY})",
+        metavar="V",
+        help="size of the vocabulary; the built-in sequence holds the numbers below it "
+        f"(default: {N_VOCABULARY}; with --data: as many as the data need)",
     )
     add(
         "--repeat",
-        type=whole_number(1),
-        help=f"periods of the sequence in the data (default: {_REPEAT})",
+        type=count,
+        metavar="N",
+        help=f"periods of the built-in sequence (default: {_REPEAT})",
     )
     add(
         "--data",
         metavar="PATH",
-        help="train on this file: integers as .npy or text, or, with --tokens, plain text "
+        help="train on this file: integers as .npy or text, or plain text with --tokens "
         "(default: the built-in sequence)",
     )
-    add("--tokens", choices=["char", "word"], help="with --data: it is text, learnt by these")
+    add("--tokens", choices=["char", "word"], help="with --data: split plain text into these")
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument(
-        "--valid", metavar="PATH", help="with --data: test on this file (default: on --data)"
+        "--valid",
+        metavar="PATH",
+        help="with --data: validate on this file (default: on the training data)",
     )
     held_out.add_argument(
         "--valid-fraction",
         type=fraction,
         metavar="F",
-        help="with --data: hold this share of it out, at its end, to test on",
+        help="with --data: hold this share out, at the end, and validate on it",
     )
     add(
         "--snapshot-every",
         type=interval,
         default=Interval(1, "epoch"),
         metavar="N",
-        help="save after every N updates, or after every N epochs if followed by e, as in 1e",
+        help="save a snapshot every N updates, or every N epochs with an e, as in 1e",
     )
     add(
         "--keep",
-        type=whole_number(1),
+        type=count,
         metavar="N",
         help="keep only the newest N snapshots of this run (default: keep all)",
     )
-    add("--counting", action="store_true", help="show in the table, too, how well it counts")
+    add("--counting", action="store_true", help="show in the table how well the network counts")
     add(
         "--tensorboard",
         action="store_true",
-        help="write TensorBoard events, counting figure and histograms; needs "
-        "requirements/tensorboard.txt",
+        help="write TensorBoard events; needs requirements/tensorboard.txt",
     )
     add(
         "--distributed",
         action="store_true",
-        help="share the streams among the processes that mpiexec starts, -g being the GPU of the "
-        "first one on a machine; needs requirements/mpi.txt",
+        help="share the streams among the processes that mpiexec starts; -g is the GPU of the "
+        "first process on a machine; needs requirements/mpi.txt",
     )
     add(
         "--communicator",
         choices=("naive", "pure_nccl"),
-        help="ChainerMN's, for --distributed (default: naive on the CPU, pure_nccl on GPUs)",
+        help="with --distributed: ChainerMN's communicator "
+        "(default: naive on the CPU, pure_nccl on GPUs)",
     )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
