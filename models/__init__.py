@@ -52,4 +52,4 @@ ARCHS: dict[str, Callable[[int, int], Model]] = {
     "gru": GRU,
 }
 
-__all__ = ["ARCHS", "RNN", "RNN2", "RNN3", "Model", "RNNForLM"]
+__all__ = ["ARCHS", "GRU", "RNN", "RNN2", "RNN3", "Model", "RNNForLM"]
