@@ -2,7 +2,8 @@
 
 The architectures and parameters are ours. Each step fetches a minibatch as a list of pairs,
 concatenates it, runs some ten function nodes and adds to the loss; after ``bprop_len`` steps
-comes one backward pass. Nothing of ``models/`` or of our iterator and updater is used.
+comes one backward pass. Nothing of ``models/`` or of our iterator and updater is used, so tests
+compare with it, too.
 """
 
 from collections.abc import Callable
@@ -156,17 +157,17 @@ class StepIterator(chainer.dataset.Iterator):
 
     def reset(self) -> None:
         """Back to the first step."""
-        self.step = 0
+        self.iteration = 0
         self.epoch = 0
         self.is_new_epoch = False
 
     def __next__(self) -> list[tuple[np.int32, np.int32]]:
         """One minibatch, a list of pairs."""
-        n_read = self.step * self.batch_size
+        n_read = self.iteration * self.batch_size
         if not self.repeat and n_read >= len(self.tokens):
             raise StopIteration
         now = self._row()
-        self.step += 1
+        self.iteration += 1
         sweeps = (n_read + self.batch_size) // len(self.tokens)
         self.is_new_epoch = sweeps > self.epoch
         self.epoch = sweeps
@@ -174,24 +175,30 @@ class StepIterator(chainer.dataset.Iterator):
 
     def _row(self) -> list[np.int32]:
         n_tokens = len(self.tokens)
-        return [self.tokens[(self.step + offset) % n_tokens] for offset in self.offsets]
+        return [self.tokens[(self.iteration + offset) % n_tokens] for offset in self.offsets]
 
     @property
     def epoch_detail(self) -> float:
         """Sweeps so far, the fraction included."""
-        return self.step * self.batch_size / len(self.tokens)
+        return self.iteration * self.batch_size / len(self.tokens)
 
     def serialize(self, serializer: AbstractSerializer) -> None:
         """Save or restore the position."""
-        self.step = serializer("step", self.step)
+        self.iteration = serializer("iteration", self.iteration)
         self.epoch = serializer("epoch", self.epoch)
 
 
 class StepUpdater(StandardUpdater):
     """Truncated back-propagation with one forward call for each step."""
 
-    def __init__(self, iterator: StepIterator, optimizer: Optimizer, bprop_len: int) -> None:
-        super().__init__(iterator, optimizer)
+    def __init__(
+        self,
+        iterator: chainer.dataset.Iterator,
+        optimizer: Optimizer,
+        bprop_len: int,
+        device: int | None = None,
+    ) -> None:
+        super().__init__(iterator, optimizer, device=device)
         self.bprop_len = bprop_len
 
     def update_core(self) -> None:

@@ -1,172 +1,37 @@
-import gc
-import json
-import tracemalloc
-
 import chainer_compat
 
 import chainer
-import chainer.functions as F
 import chainer.links as L
 import numpy as np
 import pytest
 from chainer import optimizers
-from chainer.dataset import Iterator
-from chainer.serializers import load_npz, save_npz
-from chainer.training import StandardUpdater, Trainer, extensions
 
+from benchmarks.peer_step_by_step import RNN as StepRNN
+from benchmarks.peer_step_by_step import StepUpdater
 from bptt_updater import BPTTUpdater
-from models import ARCHS, RNN, RNNForLM
-from parallel_sequential_iterator import ParallelSequentialIterator
-
-V, U, B, T = 6, 5, 3, 4
-TOKENS = np.random.RandomState(7).randint(V, size=50).astype(np.int32)
-
-
-class StepRNN(chainer.Chain):
-    """The tutorial's RNN of stock parts, one step at a time; the names of its parts are RNN's."""
-
-    def __init__(self):
-        super().__init__()
-        with self.init_scope():
-            self.embed = L.EmbedID(V, U)
-            self.l1 = L.Linear(U, U)
-            self.r1 = L.Linear(U, U)
-            self.l2 = L.Linear(U, V)
-        self.h = None
-
-    def forward(self, x):
-        before = self.l1(self.embed(x))
-        if self.h is not None:
-            before += self.r1(self.h)
-        self.h = F.tanh(before)
-        return self.l2(self.h)
-
-
-class Biases(chainer.Chain):
-    """A model without memory, in which nothing is ours: the logits are the same for every id."""
-
-    def __init__(self):
-        super().__init__()
-        with self.init_scope():
-            self.b = chainer.Parameter(np.zeros((1, V), np.float32))
-
-    def forward(self, x):
-        return F.broadcast_to(self.b, (x.size, V))
-
-
-class TutorialsUpdater(StandardUpdater):
-    """The tutorial's updater as its text describes it, gradients cleared before each update."""
-
-    def __init__(self, train_iter, optimizer, bprop_len, device):
-        super().__init__(train_iter, optimizer, device=device)
-        self.bprop_len = bprop_len
-
-    def update_core(self):
-        optimizer = self.get_optimizer("main")
-        loss = 0
-        for _ in range(self.bprop_len):
-            x, t = self.converter(self.get_iterator("main").next(), self.device)
-            loss += optimizer.target(chainer.Variable(x), chainer.Variable(t))
-        optimizer.target.cleargrads()
-        loss.backward()
-        loss.unchain_backward()
-        optimizer.update()
-
-
-class StepsOnly(Iterator):
-    """An iterator with ``next()`` and not one attribute more."""
-
-    def __init__(self, steps):
-        self._steps = iter(steps)
-
-    def __next__(self):
-        return next(self._steps)
-
-
-class StepsAndEpochs(StepsOnly):
-    """As Chainer's own iterators: steps and epochs, but no windows."""
-
-    epoch = property(lambda self: self._steps.epoch)
-    epoch_detail = property(lambda self: self._steps.epoch_detail)
-    previous_epoch_detail = property(lambda self: self._steps.previous_epoch_detail)
-    is_new_epoch = property(lambda self: self._steps.is_new_epoch)
-
-
-def iterator(batch_size=B, repeat=True, tokens=TOKENS):
-    return ParallelSequentialIterator(tokens, batch_size, repeat)
-
-
-def classifier(predictor, seed=0):
-    """A classifier whose parameters depend on the seed and on nothing else."""
-    random = np.random.RandomState(seed)
-    for _, param in sorted(predictor.namedparams()):
-        param.array[...] = random.uniform(-0.8, 0.8, param.shape)
-    return L.Classifier(predictor)
-
-
-def bptt_updater(model, optimizer=None, train_iter=None, bprop_len=T, device=-1, **options):
-    optimizer = (optimizer or optimizers.SGD(0.05)).setup(model)
-    return BPTTUpdater(train_iter or iterator(), optimizer, bprop_len, device, **options)
-
-
-def standing_still(model, **options):
-    """An updater that computes gradients and leaves the parameters as they are."""
-    return bptt_updater(model, optimizers.SGD(0), **options)
-
-
-def run(updater, n_updates):
-    for _ in range(n_updates):
-        updater.update()
-
-
-def params(model):
-    return {name: param.array.copy() for name, param in model.namedparams()}
-
-
-def grads(model):
-    return {name: param.grad.copy() for name, param in model.namedparams()}
-
-
-def assert_close(arrays, expected, tolerance=1e-5):
-    assert arrays.keys() == expected.keys()
-    for name, array in arrays.items():
-        np.testing.assert_allclose(array, expected[name], 0, tolerance, err_msg=name)
-
-
-def assert_same(arrays, expected):
-    assert arrays.keys() == expected.keys()
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(array, expected[name], err_msg=name)
-
-
-def step_losses(model, steps):
-    """The loss of each step, computed one by one."""
-    losses = []
-    for step in steps:
-        x, t = (np.array(ids, np.int32) for ids in zip(*step, strict=True))
-        losses.append(F.softmax_cross_entropy(model(x), t))
-    return losses
-
-
-def steps(n, first=0):
-    """Steps ``first`` to ``first + n`` of the tokens, as ``next()`` gives them."""
-    starts = [stream * len(TOKENS) // B for stream in range(B)]
-    tokens = np.tile(TOKENS, 10)
-    places = [[start + step for start in starts] for step in range(first, first + n)]
-    return [[(tokens[place], tokens[place + 1]) for place in step] for step in places]
-
-
-def train_step_by_step(optimizer, n_updates):
-    """What training must amount to: a loop over Chainer's own functions, one step at a time."""
-    model = classifier(StepRNN())
-    optimizer.setup(model)
-    for update in range(n_updates):
-        loss = sum(step_losses(model.predictor, steps(T, first=update * T)))
-        model.cleargrads()
-        loss.backward()
-        loss.unchain_backward()
-        optimizer.update()
-    return model
+from models import ARCHS, RNN
+from tests.updating import (
+    TOKENS,
+    B,
+    Biases,
+    StepsAndEpochs,
+    StepsOnly,
+    T,
+    U,
+    V,
+    assert_close,
+    assert_same,
+    bptt_updater,
+    classifier,
+    grads,
+    iterator,
+    params,
+    run,
+    standing_still,
+    step_losses,
+    steps,
+    train_step_by_step,
+)
 
 
 class TestTraining:
@@ -193,7 +58,7 @@ class TestTraining:
             tutorials.predictor.seed = ours.predictor.seed  # dropout is on
         run(bptt_updater(ours), 8)
         optimizer = optimizers.SGD(0.05).setup(tutorials)
-        run(TutorialsUpdater(iterator(), optimizer, T, -1), 8)
+        run(StepUpdater(iterator(), optimizer, T, -1), 8)
         assert_close(params(ours), params(tutorials))
 
     @pytest.mark.parametrize("device", [None, -1, "@numpy"])
@@ -220,7 +85,7 @@ class TestTraining:
         model, tutorials = (classifier(RNN(V, U)) for _ in range(2))
         run(bptt_updater(model, bprop_len=37), 4)
         optimizer = optimizers.SGD(0.05).setup(tutorials)
-        run(TutorialsUpdater(iterator(), optimizer, 37, -1), 4)
+        run(StepUpdater(iterator(), optimizer, 37, -1), 4)
         assert_close(params(model), params(tutorials))
 
     def test_hooks_of_the_optimizer_see_the_gradients_of_the_window(self):
@@ -319,14 +184,14 @@ class TestState:
     def test_carries_over_from_window_to_window(self):
         model = classifier(RNN(V, U))
         run(standing_still(model), 3)
-        expected = classifier(StepRNN()).predictor
+        expected = classifier(StepRNN(V, U)).predictor
         step_losses(expected, steps(3 * T))
         np.testing.assert_allclose(model.predictor.h.array, expected.h.array, atol=1e-6)
 
     def test_of_the_window_before_is_a_constant_to_the_gradient(self):
         model = classifier(RNN(V, U))
         run(standing_still(model), 2)
-        expected = classifier(StepRNN())
+        expected = classifier(StepRNN(V, U))
         with chainer.no_backprop_mode():
             step_losses(expected.predictor, steps(T))
         expected.predictor.h = chainer.Variable(expected.predictor.h.array)
@@ -504,147 +369,6 @@ class TestEpochs:
         assert (updater.epoch, updater.epoch_detail) == (1, 60 / 50)
 
 
-class TestReport:
-    @pytest.fixture
-    def observation(self):
-        model = classifier(RNN(V, U))
-        reporter = chainer.Reporter()
-        reporter.add_observer("main", model)
-        with reporter:
-            standing_still(model).update()
-        return reporter.observation
-
-    def test_loss_is_the_mean_over_every_prediction_of_the_window(self, observation):
-        losses = step_losses(classifier(StepRNN()).predictor, steps(T))
-        expected = np.mean([float(loss.array) for loss in losses])
-        np.testing.assert_allclose(float(observation["main/loss"].array), expected, rtol=1e-5)
-
-    def test_accuracy_is_the_mean_over_every_prediction_of_the_window(self, observation):
-        model = classifier(StepRNN()).predictor
-        right = []
-        for step in steps(T):
-            x, t = (np.array(ids, np.int32) for ids in zip(*step, strict=True))
-            right.extend(model(x).array.argmax(axis=1) == t)
-        assert 0 < np.mean(right) < 1
-        np.testing.assert_allclose(float(observation["main/accuracy"].array), np.mean(right))
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A trainer that has run for two sweeps over the data with extensions of Chainer only."""
-    model = classifier(RNN(V, U))
-    evaluated = model.copy()
-    out = tmp_path_factory.mktemp("result")
-    trainer = Trainer(bptt_updater(model), (2, "epoch"), out=out)
-    trainer.extend(
-        extensions.Evaluator(
-            iterator(repeat=False),
-            evaluated,
-            device=-1,
-            eval_hook=lambda _: evaluated.predictor.reset_state(),
-        )
-    )
-    trainer.extend(extensions.DumpGraph("main/loss"))
-    trainer.extend(extensions.LogReport())
-    trainer.extend(extensions.snapshot(), trigger=(1, "epoch"))
-    trainer.run()
-    return trainer
-
-
-class TestTrainerWithStockExtensions:
-    @pytest.fixture
-    def log(self, trained):
-        with open(f"{trained.out}/log") as file:
-            return json.load(file)
-
-    def test_train_as_without_a_trainer(self, trained):
-        expected = classifier(RNN(V, U))
-        run(bptt_updater(expected), 9)
-        assert_same(params(trained.updater.get_optimizer("main").target), params(expected))
-
-    def test_log_holds_the_mean_loss_of_the_windows(self, log):
-        model = classifier(RNN(V, U))
-        updater = bptt_updater(model)
-        losses = [float(model.loss.array) for _ in range(5) if updater.update() is None]
-        np.testing.assert_allclose(log[0]["main/loss"], np.mean(losses), rtol=1e-5)
-
-    def test_log_holds_epoch_and_iteration(self, log):
-        rows = [(row["iteration"], row["epoch"]) for row in log]
-        assert rows == [(5, 1), (9, 2)]  # an update reads 12 of the 50 tokens
-
-    def test_evaluation_step_by_step_reads_the_test_data_once(self, trained, log):
-        model = classifier(StepRNN())
-        trained_model = trained.updater.get_optimizer("main").target
-        for name, array in params(trained_model).items():
-            dict(model.namedparams())[name].array[...] = array
-        losses = [float(loss.array) for loss in step_losses(model.predictor, steps(17))]
-        np.testing.assert_allclose(log[1]["validation/main/loss"], np.mean(losses), rtol=1e-5)
-
-    def test_graph_shows_the_functions_of_the_window(self, trained):
-        with open(f"{trained.out}/cg.dot") as file:
-            graph = file.read()
-        for function in ("Elman", "Project", "SoftmaxCrossEntropy"):
-            assert f'label="{function}"' in graph, function
-
-    def test_graph_shows_one_window(self, trained):
-        with open(f"{trained.out}/cg.dot") as file:
-            assert file.read().count('label="Elman"') == 1
-
-    def test_snapshot_is_written(self, trained):
-        with np.load(f"{trained.out}/snapshot_iter_5", allow_pickle=False) as snapshot:
-            assert int(snapshot["updater/iteration"]) == 5
-
-
-class TestResume:
-    def trainer(self, model, out, stop, snapshot_at=None):
-        updater = bptt_updater(model, optimizers.Adam(0.01))
-        trainer = Trainer(updater, (stop, "iteration"), out=out)
-        if snapshot_at:
-            trainer.extend(extensions.snapshot(), trigger=(snapshot_at, "iteration"))
-        return trainer
-
-    @pytest.mark.parametrize("snapshot_at", [1, 7])
-    @pytest.mark.parametrize("arch", ARCHS)
-    def test_from_a_snapshot_equals_not_stopping_bit_for_bit(self, tmp_path, arch, snapshot_at):
-        model = classifier(ARCHS[arch](V, U))
-        self.trainer(model, tmp_path, 12, snapshot_at).run()
-        resumed = classifier(ARCHS[arch](V, U), seed=1)
-        trainer = self.trainer(resumed, tmp_path, 12)
-        load_npz(tmp_path / f"snapshot_iter_{snapshot_at}", trainer)
-        trainer.run()
-        assert trainer.updater.iteration == 12
-        assert_same(params(resumed), params(model))
-
-    def test_of_the_lstm_has_to_do_with_dropout(self):
-        model, other = (classifier(RNNForLM(V, U)) for _ in range(2))
-        other.predictor.seed = model.predictor.seed + 1
-        run(bptt_updater(model), 1)
-        run(bptt_updater(other), 1)
-        assert np.any(params(model)["/predictor/l3/W"] != params(other)["/predictor/l3/W"])
-
-    def test_from_a_snapshot_goes_on_from_its_state(self, tmp_path):
-        model = classifier(RNN(V, U))
-        self.trainer(model, tmp_path, 3, snapshot_at=3).run()
-        resumed = classifier(RNN(V, U), seed=1)
-        load_npz(tmp_path / "snapshot_iter_3", self.trainer(resumed, tmp_path, 5))
-        np.testing.assert_array_equal(resumed.predictor.h.array, model.predictor.h.array)
-
-    def test_from_a_snapshot_taken_before_the_first_update_begins_without_a_state(self, tmp_path):
-        save_npz(tmp_path / "snapshot.npz", bptt_updater(classifier(RNN(V, U))))
-        resumed = classifier(RNN(V, U), seed=1)
-        resumed.predictor(np.zeros((1, B), np.int32))
-        load_npz(tmp_path / "snapshot.npz", bptt_updater(resumed))
-        assert resumed.predictor.h is None
-
-    def test_of_a_model_of_foreign_links(self, tmp_path):
-        model, resumed = (L.Classifier(Biases()) for _ in range(2))
-        self.trainer(model, tmp_path, 6, snapshot_at=4).run()
-        trainer = self.trainer(resumed, tmp_path, 6)
-        load_npz(tmp_path / "snapshot_iter_4", trainer)
-        trainer.run()
-        assert_same(params(resumed), params(model))
-
-
 class TestTypeCheck:
     """What ``chainer.config.type_check`` is while the model reads each of three windows."""
 
@@ -665,25 +389,6 @@ class TestTypeCheck:
     def test_is_not_made_where_the_user_does_without(self):
         with chainer.using_config("type_check", False):
             assert self.seen() == [False, False, False]
-
-
-@pytest.mark.parametrize("keep_graph, n_updates", [(False, 800), (True, 300)])
-def test_memory_stays_flat(keep_graph, n_updates):
-    """A state that is not freed has 60 bytes of numbers alone, a graph has kilobytes."""
-    updater = bptt_updater(classifier(RNN(V, U)), optimizers.Adam())
-    with chainer.using_config("keep_graph_on_report", keep_graph):
-        run(updater, 50)
-        gc.collect()
-        tracemalloc.start()
-        try:
-            for _ in range(
-                n_updates // 100
-            ):  # not in one go: with the graph left uncut that takes forever
-                run(updater, 100)
-                gc.collect()
-                assert tracemalloc.get_traced_memory()[0] < 100_000
-        finally:
-            tracemalloc.stop()
 
 
 @pytest.mark.parametrize("bprop_len", [0, -1])

@@ -11,72 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import parallel_sequential_iterator
+from benchmarks.peer_step_by_step import StepIterator
 from parallel_sequential_iterator import ParallelSequentialIterator
-
-lengths = st.integers(1, 40)
-batch_sizes = st.integers(1, 50)  # larger than the dataset, too
-window_lengths = st.integers(1, 60)
-quickly = settings(deadline=None)
-
-
-class TutorialsIterator:
-    """What the tutorial says of its iterator, as plainly as it can be written.
-
-    Each of ``batch_size`` readers starts at its share of the sequence. All move one token a call
-    and begin again at the end. A sweep is over when as many tokens were handed out as there are.
-    """
-
-    def __init__(self, tokens, batch_size, repeat=True):
-        self.tokens = tokens
-        self.repeat = repeat
-        self.starts = [reader * len(tokens) // batch_size for reader in range(batch_size)]
-        self.iteration = 0
-        self.epoch = 0
-        self.is_new_epoch = False
-
-    def next(self):
-        size = len(self.tokens)
-        if not self.repeat and self.epoch_detail >= 1:
-            raise StopIteration
-        pairs = []
-        for start in self.starts:
-            here = (start + self.iteration) % size
-            pairs.append((self.tokens[here], self.tokens[(here + 1) % size]))
-        self.iteration += 1
-        sweeps = self.iteration * len(self.starts) // size
-        self.is_new_epoch = sweeps > self.epoch
-        self.epoch = sweeps
-        return pairs
-
-    @property
-    def epoch_detail(self):
-        return self.iteration * len(self.starts) / len(self.tokens)
-
-
-def state(iterator):
-    return {name: getattr(iterator, name) for name in ("iteration", "epoch", "is_new_epoch")} | {
-        "epoch_detail": iterator.epoch_detail
-    }
-
-
-def full_state(iterator):
-    return state(iterator) | {"previous_epoch_detail": iterator.previous_epoch_detail}
-
-
-def take(iterator, n_steps):
-    return [iterator.next() for _ in range(n_steps)]
-
-
-def as_lists(window):
-    x, t = window
-    return x.tolist(), t.tolist()
-
-
-def window_by_steps(steps):
-    """The window ``(x, t)`` that a list of steps, as ``next()`` gives them, amounts to."""
-    x = [[current for current, _ in step] for step in steps]
-    t = [[following for _, following in step] for step in steps]
-    return x, t
+from tests.iterating import as_lists, batch_sizes, full_state, lengths, quickly, state, take
 
 
 class TestSteps:
@@ -123,7 +60,7 @@ class TestSteps:
     def test_equal_the_tutorials(self, length, batch_size, repeat, n_steps):
         tokens = list(range(100, 100 + length))
         ours = ParallelSequentialIterator(tokens, batch_size, repeat)
-        tutorials = TutorialsIterator(tokens, batch_size, repeat)
+        tutorials = StepIterator(tokens, batch_size, repeat)
         assert state(ours) == state(tutorials)
         for _ in range(n_steps):
             try:
@@ -175,119 +112,6 @@ class TestEpochs:
         before = iterator.epoch_detail
         iterator.next()
         assert iterator.previous_epoch_detail == before
-
-
-class TestWindows:
-    def test_rows_are_steps_and_columns_streams(self):
-        x, t = ParallelSequentialIterator([10, 11, 12, 13, 14, 15], 2).next_window(3)
-        assert x.tolist() == [[10, 13], [11, 14], [12, 15]]
-        assert t.tolist() == [[11, 14], [12, 15], [13, 10]]
-
-    def test_next_window_goes_on_where_the_last_ended(self):
-        iterator = ParallelSequentialIterator(list(range(20)), 2)
-        iterator.next_window(3)
-        assert iterator.next_window(2)[0].tolist() == [[3, 13], [4, 14]]
-
-    @given(lengths, batch_sizes, window_lengths)
-    @quickly
-    def test_shape_is_steps_by_streams(self, length, batch_size, n_steps):
-        window = ParallelSequentialIterator(list(range(length)), batch_size).next_window(n_steps)
-        assert [array.shape for array in window] == [(n_steps, batch_size)] * 2
-
-    @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int32, np.int64, np.uint64])
-    def test_type_is_int32_whatever_the_datasets(self, dtype):
-        window = ParallelSequentialIterator(np.arange(5, dtype=dtype), 2).next_window(3)
-        assert [array.dtype for array in window] == [np.int32, np.int32]
-
-    def test_type_is_int32_for_a_list(self):
-        window = ParallelSequentialIterator([1, 2, 3], 2).next_window(3)
-        assert [array.dtype for array in window] == [np.int32, np.int32]
-
-    @given(lengths, batch_sizes, st.booleans(), st.lists(window_lengths, max_size=6))
-    @quickly
-    def test_equal_so_many_steps(self, length, batch_size, repeat, window_lengths):
-        by_window, by_steps = (
-            ParallelSequentialIterator(np.arange(length), batch_size, repeat) for _ in range(2)
-        )
-        for n_steps in window_lengths:
-            steps = []
-            try:
-                for _ in range(n_steps):
-                    steps.append(by_steps.next())
-            except StopIteration:
-                pass
-            if steps:
-                assert as_lists(by_window.next_window(n_steps)) == window_by_steps(steps)
-            else:
-                with pytest.raises(StopIteration):
-                    by_window.next_window(n_steps)
-            assert full_state(by_window) == full_state(by_steps)
-
-    @given(lengths, batch_sizes, st.booleans(), st.lists(st.integers(0, 9), max_size=20))
-    @quickly
-    def test_mix_with_steps(self, length, batch_size, repeat, calls):
-        """A number is the length of a window, 0 a call of next(). The reference only steps."""
-        ours = ParallelSequentialIterator(np.arange(length), batch_size, repeat)
-        tutorials = TutorialsIterator(list(range(length)), batch_size, repeat)
-        expected, read = [], []
-        for n_steps in calls:
-            try:
-                for _ in range(n_steps or 1):
-                    expected.append(tutorials.next())
-            except StopIteration:
-                break
-        for n_steps in calls:
-            try:
-                if n_steps:
-                    x, t = ours.next_window(n_steps)
-                    read += [list(zip(*step, strict=True)) for step in zip(x, t, strict=True)]
-                else:
-                    read.append(ours.next())
-            except StopIteration:
-                break
-        assert read == expected
-
-    def test_last_one_without_repeat_holds_the_steps_that_are_left(self):
-        iterator = ParallelSequentialIterator([1, 2, 3, 4, 5], 1, repeat=False)
-        iterator.next_window(3)
-        assert as_lists(iterator.next_window(3)) == ([[4], [5]], [[5], [1]])
-
-    def test_last_one_without_repeat_advances_by_the_steps_that_are_left(self):
-        iterator = ParallelSequentialIterator([1, 2, 3, 4, 5], 2, repeat=False)
-        iterator.next_window(100)
-        assert iterator.iteration == 3
-
-    def test_none_is_left_without_repeat_once_every_token_has_been_visited(self):
-        iterator = ParallelSequentialIterator([1, 2, 3, 4], 2, repeat=False)
-        iterator.next_window(2)
-        with pytest.raises(StopIteration):
-            iterator.next_window(1)
-
-    def test_none_is_left_ever_after(self):
-        iterator = ParallelSequentialIterator([1, 2, 3, 4], 2, repeat=False)
-        iterator.next_window(2)
-        for _ in range(2):
-            with pytest.raises(StopIteration):
-                iterator.next_window(1)
-        assert iterator.iteration == 2
-
-    def test_longer_than_the_dataset_wraps_round_the_end_again_and_again(self):
-        x, t = ParallelSequentialIterator([1, 2, 3], 1).next_window(7)
-        assert x.ravel().tolist() == [1, 2, 3, 1, 2, 3, 1]
-        assert t.ravel().tolist() == [2, 3, 1, 2, 3, 1, 2]
-
-    def test_far_into_a_training_equals_the_same_place_of_the_first_sweep(self):
-        iterator = ParallelSequentialIterator(np.arange(7), 2)
-        iterator.iteration = 7 * 10**20 + 5
-        assert iterator.next_window(3)[0].tolist() == [[5, 1], [6, 2], [0, 3]]
-
-    @pytest.mark.parametrize("dtype", [np.int32, np.int64])
-    def test_writing_into_one_changes_no_later_one(self, dtype):
-        tokens = np.arange(6, dtype=dtype)
-        iterator = ParallelSequentialIterator(tokens, 2)
-        x, _ = iterator.next_window(3)
-        x[...] = -1
-        assert tokens.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 class TestDatasets:
@@ -382,31 +206,6 @@ class TestDatasets:
     def test_token_that_just_fits_into_int32(self, token):
         iterator = ParallelSequentialIterator(np.array([token], np.int64), 1)
         assert as_lists(iterator.next_window(1)) == ([[token]], [[token]])
-
-
-class TestSharedStreams:
-    @given(lengths, st.integers(2, 12), st.booleans(), st.data())
-    @quickly
-    def test_side_by_side_are_those_of_one_iterator(self, length, batch_size, repeat, data):
-        cut = data.draw(st.integers(1, batch_size - 1))
-        shares = range(cut), range(cut, batch_size)
-        whole = ParallelSequentialIterator(np.arange(length), batch_size, repeat)
-        parts = [
-            ParallelSequentialIterator(np.arange(length), batch_size, repeat, streams)
-            for streams in shares
-        ]
-        for n_steps in data.draw(st.lists(st.integers(1, 9), max_size=4)):
-            try:
-                expected = whole.next_window(n_steps)
-            except StopIteration:
-                for part in parts:
-                    with pytest.raises(StopIteration):
-                        part.next_window(n_steps)
-                break
-            windows = [part.next_window(n_steps) for part in parts]
-            for ids, share in zip(expected, zip(*windows, strict=True), strict=True):
-                np.testing.assert_array_equal(np.concatenate(share, axis=1), ids)
-            assert [full_state(part) for part in parts] == 2 * [full_state(whole)]
 
 
 class TestBadArguments:
@@ -507,7 +306,7 @@ class TestSerialize:
         assert type(iterator.iteration) is int
 
     def test_file_of_the_tutorials_iterator_loads(self, tmp_path):
-        tutorials = TutorialsIterator(list(range(9)), 2)
+        tutorials = StepIterator(list(range(9)), 2)
         take(tutorials, 7)
         np.savez(tmp_path / "tutorials.npz", iteration=7, epoch=1)
         ours = ParallelSequentialIterator(list(range(9)), 2)

@@ -3,11 +3,9 @@
 import chainer_compat
 
 import chainer
-import chainer.functions as F
-import chainer.links as L
 import numpy as np
 import pytest
-from chainer import Chain, Variable, serializers
+from chainer import serializers
 from model_reading import (
     U,
     V,
@@ -19,6 +17,7 @@ from model_reading import (
     step_by_step,
 )
 
+from benchmarks.peer_step_by_step import ARCHS as TUTORIAL
 from models import ARCHS
 
 SHAPES = {
@@ -73,110 +72,7 @@ SHAPES = {
 }
 
 
-# The tutorial's models, in stock Chainer: one step a call.
-
-
-class TutorialRNN(Chain):
-    def __init__(self, n_vocab, n_units):
-        super().__init__()
-        with self.init_scope():
-            self.embed = L.EmbedID(n_vocab, n_units)
-            self.l1 = L.Linear(n_units, n_units)
-            self.r1 = L.Linear(n_units, n_units)
-            self.l2 = L.Linear(n_units, n_vocab)
-        self.reset_state()
-
-    def reset_state(self):
-        self.h = None
-
-    def forward(self, x):
-        e = self.embed(x)
-        self.h = F.tanh(self.l1(e) if self.h is None else self.l1(e) + self.r1(self.h))
-        return self.l2(self.h)
-
-
-class TutorialBlock(Chain):
-    def __init__(self, n_units):
-        super().__init__()
-        with self.init_scope():
-            self.l = L.Linear(n_units, n_units)
-            self.r = L.Linear(n_units, n_units)
-        self.reset_state()
-
-    def reset_state(self):
-        self.h = None
-
-    def forward(self, x):
-        self.h = F.tanh(self.l(x) if self.h is None else self.l(x) + self.r(self.h))
-        return self.h
-
-
-class TutorialConcatBlock(Chain):
-    def __init__(self, n_units):
-        super().__init__()
-        self.n_units = n_units
-        with self.init_scope():
-            self.l = L.Linear(2 * n_units, 2 * n_units)
-        self.reset_state()
-
-    def reset_state(self):
-        self.h = None
-
-    def forward(self, x):
-        if self.h is None:
-            self.h = Variable(np.zeros((x.shape[0], self.n_units), x.dtype))
-        joined = self.l(F.concat([x, self.h], axis=1))
-        y, self.h = (F.tanh(half) for half in F.split_axis(joined, 2, axis=1))
-        return y
-
-
-class TutorialStack(Chain):
-    def __init__(self, block, n_vocab, n_units):
-        super().__init__()
-        with self.init_scope():
-            self.embed = L.EmbedID(n_vocab, n_units)
-            self.r1 = block(n_units)
-            self.r2 = block(n_units)
-            self.r3 = block(n_units)
-            self.l5 = L.Linear(n_units, n_vocab)
-
-    def reset_state(self):
-        self.r1.reset_state()
-        self.r2.reset_state()
-        self.r3.reset_state()
-
-    def forward(self, x):
-        return self.l5(self.r3(self.r2(self.r1(self.embed(x)))))
-
-
-class TutorialRNNForLM(Chain):
-    def __init__(self, n_vocab, n_units):
-        super().__init__()
-        with self.init_scope():
-            self.embed = L.EmbedID(n_vocab, n_units)
-            self.l1 = L.LSTM(n_units, n_units)
-            self.l2 = L.LSTM(n_units, n_units)
-            self.l3 = L.Linear(n_units, n_vocab)
-
-    def reset_state(self):
-        self.l1.reset_state()
-        self.l2.reset_state()
-
-    def forward(self, x):
-        h1 = self.l1(F.dropout(self.embed(x)))
-        h2 = self.l2(F.dropout(h1))
-        return self.l3(F.dropout(h2))
-
-
-TUTORIAL = {
-    "rnn": TutorialRNN,
-    "rnn2": lambda *sizes: TutorialStack(TutorialBlock, *sizes),
-    "rnn3": lambda *sizes: TutorialStack(TutorialConcatBlock, *sizes),
-    "lstm": TutorialRNNForLM,
-}
-
-
-# The same four in NumPy: one stream, one step at a time, from a table of parameters in float64.
+# The four in NumPy: one stream, one step at a time, from a table of parameters in float64.
 
 
 def sigmoid(z):
