@@ -14,6 +14,7 @@ from chainer.types import NdArray
 from chainer.utils import type_check
 
 from models.stateful import Stateful
+from models.windows import kernels
 from models.windows.ends import embed, project
 from models.windows.function import (
     Arrays,
@@ -125,32 +126,12 @@ class GRURecurrence(WindowFunction):
         n_units = U.shape[2]
         inward = rows(x).dot(W.reshape(-1, n_in).T)
         inward += b.ravel()
-        gates = xp.empty((n_steps, 3, batch, n_units), x.dtype)
-        gates[...] = inward.reshape(n_steps, batch, 3, n_units).swapaxes(1, 2)
-        gates[0 if h0 else 1 :] += d[:, None]
-        # sigmoid(v) = tanh(v / 2) / 2 + 1/2: the inner halves are taken for the whole window.
-        gates[:, :2] *= 0.5
-        U_rz = 0.5 * xp.ascontiguousarray(U[:2].swapaxes(1, 2))
-        U_a = xp.ascontiguousarray(U[2].T)
+        inward = inward.reshape(n_steps, batch, 3, n_units)
+        inward[0 if h0 else 1 :] += d
         hs = xp.empty((n_steps + 1, batch, n_units), x.dtype)  # h_0 ... h_T
         hs[0] = h0[0] if h0 else 0
-        ps = xp.empty_like(hs[1:])  # r * h_{t-1} of every step
-        lateral = xp.empty_like(gates[0])
-        for gate, h, p, h_next in zip(gates, hs, ps, hs[1:], strict=False):
-            sigmoids, (r, z, a) = gate[:2], gate
-            xp.matmul(h, U_rz, out=lateral[:2])
-            sigmoids += lateral[:2]
-            xp.tanh(sigmoids, out=sigmoids)
-            sigmoids *= 0.5
-            sigmoids += 0.5
-            xp.multiply(r, h, out=p)
-            xp.dot(p, U_a, out=lateral[2])
-            a += lateral[2]
-            xp.tanh(a, out=a)
-            h_next[...] = a
-            h_next -= h
-            h_next *= z
-            h_next += h
+        unroll = kernels.gru if kernels.serve(x) else _unroll
+        gates, ps = unroll(inward, hs, U)
         self.saved = x, W, U, gates, hs, ps
         self.has_state = bool(h0)
         return hs[1:], hs[-1].copy()
@@ -160,33 +141,91 @@ class GRURecurrence(WindowFunction):
         x, W, U, gates, hs, ps = self.saved
         xp = get_array_module(x)
         n_units = U.shape[2]
-        before = hs[:-1]
-        r, z, a = gates.swapaxes(0, 1)
-        g_gates = xp.empty_like(gates)  # first the factors, which turn into gradients step by step
-        g_gates[:, 0] = before * (r - r * r)
-        g_gates[:, 1] = (a - before) * (z - z * z)
-        g_gates[:, 2] = z * (1 - a * a)
-        g_h = state_gradient(before, g_hs, g_last)
-        lateral = xp.empty_like(gates[0])
-        into_h = xp.zeros_like(before[0])
-        steps = zip(g_h, 1 - z, r, g_gates, strict=True)
-        for g_h_t, kept, r_t, g_gate in reversed(list(steps)):
-            g_h_t += into_h
-            g_gate[1:] *= g_h_t
-            xp.dot(g_gate[2], U[2], out=lateral[2])
-            g_gate[0] *= lateral[2]
-            lateral[2] *= r_t
-            xp.matmul(g_gate[:2], U[:2], out=lateral[:2])
-            xp.add.reduce(lateral, axis=0, out=into_h)
-            g_h_t *= kept
-            into_h += g_h_t
-        g_rows = g_gates.swapaxes(1, 2).reshape(-1, 3 * n_units)
+        g_h = state_gradient(hs[:-1], g_hs, g_last)
+        unroll = kernels.gru_backward if kernels.serve(x) else _unroll_backward
+        g_gates, g_h0 = unroll(g_h, gates, hs, U)
+        g_rows = g_gates.reshape(-1, 3 * n_units)
         g_W = g_rows.T.dot(rows(x)).reshape(W.shape)
         g_b = g_rows.sum(axis=0).reshape(3, n_units)
         g_U = xp.empty_like(U)
-        g_U[:2] = g_rows[:, : 2 * n_units].T.dot(rows(before)).reshape(2, n_units, n_units)
+        g_U[:2] = g_rows[:, : 2 * n_units].T.dot(rows(hs[:-1])).reshape(2, n_units, n_units)
         g_U[2] = g_rows[:, 2 * n_units :].T.dot(rows(ps))
-        g_d = g_b.copy() if self.has_state else g_b - g_gates[0].sum(axis=1)
+        g_d = g_b.copy() if self.has_state else g_b - g_gates[0].sum(axis=0)
         g_x = g_rows.dot(W.reshape(-1, x.shape[2])).reshape(x.shape)
         g_params = [g for gate in zip(g_W, g_b, g_U, g_d, strict=True) for g in gate]
-        return (g_x, *g_params, into_h) if self.has_state else (g_x, *g_params)
+        return (g_x, *g_params, g_h0) if self.has_state else (g_x, *g_params)
+
+
+def _unroll(inward: NdArray, hs: NdArray, U: NdArray) -> tuple[NdArray, NdArray]:
+    """Every step from the first; fills ``hs`` beyond its first row.
+
+    Args:
+        inward (array): what the inputs and all biases add to ``r``, ``z`` and ``a``,
+            ``(T, B, 3, U)``.
+        hs (array): states, ``(T + 1, B, U)``.
+        U (array): recurrent weights, ``(3, U, U)``.
+
+    Returns:
+        tuple of array: ``r``, ``z`` and ``a``, ``(T, 3, B, U)``, and the products ``p``,
+        ``(T, B, U)``.
+    """
+    xp = get_array_module(inward)
+    gates = xp.ascontiguousarray(inward.swapaxes(1, 2))
+    # sigmoid(v) = tanh(v / 2) / 2 + 1/2: the inner halves are taken for the whole window.
+    gates[:, :2] *= 0.5
+    U_rz = 0.5 * xp.ascontiguousarray(U[:2].swapaxes(1, 2))
+    U_a = xp.ascontiguousarray(U[2].T)
+    ps = xp.empty_like(hs[1:])
+    lateral = xp.empty_like(gates[0])
+    for gate, h, p, h_next in zip(gates, hs, ps, hs[1:], strict=False):
+        sigmoids, (r, z, a) = gate[:2], gate
+        xp.matmul(h, U_rz, out=lateral[:2])
+        sigmoids += lateral[:2]
+        xp.tanh(sigmoids, out=sigmoids)
+        sigmoids *= 0.5
+        sigmoids += 0.5
+        xp.multiply(r, h, out=p)
+        xp.dot(p, U_a, out=lateral[2])
+        a += lateral[2]
+        xp.tanh(a, out=a)
+        h_next[...] = a
+        h_next -= h
+        h_next *= z
+        h_next += h
+    return gates, ps
+
+
+def _unroll_backward(
+    g_h: NdArray, gates: NdArray, hs: NdArray, U: NdArray
+) -> tuple[NdArray, NdArray]:
+    """Every step from the last.
+
+    Args:
+        g_h (array): gradients of the outputs from outside, ``(T, B, U)``; overwritten.
+        gates, hs, U: as in :func:`_unroll`.
+
+    Returns:
+        tuple of array: ``g_r``, ``g_z`` and ``g_a``, ``(T, B, 3, U)``, and the gradient of the
+        state before the window, ``(B, U)``.
+    """
+    xp = get_array_module(gates)
+    before = hs[:-1]
+    r, z, a = gates.swapaxes(0, 1)
+    g_gates = xp.empty_like(gates)  # first the factors, which turn into gradients step by step
+    g_gates[:, 0] = before * (r - r * r)
+    g_gates[:, 1] = (a - before) * (z - z * z)
+    g_gates[:, 2] = z * (1 - a * a)
+    lateral = xp.empty_like(gates[0])
+    into_h = xp.zeros_like(before[0])
+    steps = zip(g_h, 1 - z, r, g_gates, strict=True)
+    for g_h_t, kept, r_t, g_gate in reversed(list(steps)):
+        g_h_t += into_h
+        g_gate[1:] *= g_h_t
+        xp.dot(g_gate[2], U[2], out=lateral[2])
+        g_gate[0] *= lateral[2]
+        lateral[2] *= r_t
+        xp.matmul(g_gate[:2], U[:2], out=lateral[:2])
+        xp.add.reduce(lateral, axis=0, out=into_h)
+        g_h_t *= kept
+        into_h += g_h_t
+    return g_gates.swapaxes(1, 2), into_h

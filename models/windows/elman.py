@@ -20,10 +20,10 @@ import chainer.functions as F
 import chainer.links as L
 from chainer import Variable, as_variable
 from chainer.backend import get_array_module
-from chainer.backends import cuda
 from chainer.types import NdArray, Xp
 from chainer.utils import type_check
 
+from models.windows import kernels
 from models.windows.ends import Embedded, as_inputs, as_window
 from models.windows.function import (
     Arrays,
@@ -114,14 +114,17 @@ class Activation(NamedTuple):
     apply: Callable[[Xp, NdArray], NdArray]  # (xp, a): overwrites the array a
     slope: Callable[[Xp, NdArray], NdArray]  # (xp, h): the derivative where the output is h
     cuda: str  # the same function of z, in C
+    cuda_slope: str  # and the same derivative of h
 
 
 FUSED = {
-    F.tanh: Activation(lambda xp, a: xp.tanh(a, out=a), lambda xp, h: 1 - h * h, "tanh(z)"),
-    F.relu: Activation(
-        lambda xp, a: xp.maximum(a, 0, out=a), lambda xp, h: h > 0, "z < 0 ? T(0) : z"
+    F.tanh: Activation(
+        lambda xp, a: xp.tanh(a, out=a), lambda xp, h: 1 - h * h, "tanh(z)", "1 - h * h"
     ),
-    F.identity: Activation(lambda xp, a: a, lambda xp, h: xp.ones_like(h), "z"),
+    F.relu: Activation(
+        lambda xp, a: xp.maximum(a, 0, out=a), lambda xp, h: h > 0, "z < 0 ? T(0) : z", "T(h > 0)"
+    ),
+    F.identity: Activation(lambda xp, a: a, lambda xp, h: xp.ones_like(h), "z", "1"),
 }
 
 
@@ -167,7 +170,8 @@ class Elman(WindowFunction):
             states[0] = 0
             hs[0] += b
             hs[1:] += b + c
-        _unroll(states, R, self.act)
+        unroll = kernels.elman if kernels.serve(x) else _unroll
+        unroll(states, R, self.act)
         self.states = states
         self.retain_inputs(range(len(inputs)))
         return hs, hs[-1].copy()
@@ -176,7 +180,8 @@ class Elman(WindowFunction):
         x, W, _, R, _, *h0 = self.input_arrays()
         before, hs = self.states[:-1], self.states[1:]
         g_a = state_gradient(hs, g_hs, g_last)
-        _unroll_backward(g_a, self.act.slope(get_array_module(x), hs), R)
+        unroll = kernels.elman_backward if kernels.serve(x) else _unroll_backward
+        g_h0 = unroll(g_a, hs, R, self.act)
         g_x, g_W, g_b = input_gradients(g_a, x, self.ids, W)
         grads = (
             g_x,
@@ -185,7 +190,7 @@ class Elman(WindowFunction):
             rows(g_a).T.dot(rows(before)),
             g_b.copy() if h0 else g_b - g_a[0].sum(axis=0),  # hooks change gradients in place
         )
-        return (*grads, g_a[0].dot(R)) if h0 else grads
+        return (*grads, g_h0) if h0 else grads
 
 
 class ConcatElman(WindowFunction):
@@ -214,17 +219,23 @@ class ConcatElman(WindowFunction):
         xp = get_array_module(x)
         n_units = x.shape[-1]
         n_steps = len(x if self.ids is None else self.ids)
-        O, P, S, R = _quarters(W, n_units)
         states = xp.empty((n_steps + 1, *h0.shape), x.dtype)  # h_0 ... h_T
         states[0] = h0
-        project_inputs(x, self.ids, S, out=states[1:])
-        states[1:] += b[n_units:]
-        _unroll(states, R, self.act)
-        ys = xp.empty((n_steps, len(h0), n_units), x.dtype)
-        project_inputs(x, self.ids, O, out=ys)
-        rows(ys)[...] += rows(states[:-1]).dot(P.T)
-        ys += b[:n_units]
-        self.act.apply(xp, ys)
+        if kernels.serve(x):
+            inward = xp.empty((n_steps, len(h0), len(W)), x.dtype)
+            project_inputs(x, self.ids, W[:, :n_units], out=inward)
+            inward += b
+            ys = kernels.concat_elman(inward, states, W[:, n_units:], self.act)
+        else:
+            O, P, S, R = _quarters(W, n_units)
+            project_inputs(x, self.ids, S, out=states[1:])
+            states[1:] += b[n_units:]
+            _unroll(states, R, self.act)
+            ys = xp.empty((n_steps, len(h0), n_units), x.dtype)
+            project_inputs(x, self.ids, O, out=ys)
+            rows(ys)[...] += rows(states[:-1]).dot(P.T)
+            ys += b[:n_units]
+            self.act.apply(xp, ys)
         self.states = states
         self.ys = ys
         self.retain_inputs((0, 1))
@@ -233,14 +244,18 @@ class ConcatElman(WindowFunction):
     def backward_arrays(self, g_ys: NdArray | None, g_last: NdArray | None) -> Gradients:
         x, W = self.input_arrays()
         xp = get_array_module(x)
+        if g_ys is None:
+            g_ys = xp.zeros_like(self.ys)
+        if kernels.serve(x):
+            return self._backward_on_gpu(x, W, g_ys, g_last)
         n_units = x.shape[-1]
         O, P, S, R = _quarters(W, n_units)
         before, hs = self.states[:-1], self.states[1:]
-        g_o = xp.zeros_like(self.ys) if g_ys is None else g_ys * self.act.slope(xp, self.ys)
+        g_o = g_ys * self.act.slope(xp, self.ys)
         g_s = xp.empty_like(hs)
         xp.dot(rows(g_o[1:]), P, out=rows(g_s[:-1]))
         g_s[-1] = 0 if g_last is None else g_last
-        _unroll_backward(g_s, self.act.slope(xp, hs), R)
+        g_h0 = _unroll_backward(g_s, hs, R, self.act)
         g_W, g_b = xp.empty_like(W), xp.empty_like(W[0])
         g_O, g_P, g_S, g_R = _quarters(g_W, n_units)
         g_P[...] = rows(g_o).T.dot(rows(before))
@@ -248,7 +263,19 @@ class ConcatElman(WindowFunction):
         g_x, g_O[...], g_b[:n_units] = input_gradients(g_o, x, self.ids, O)
         g_x_of_s, g_S[...], g_b[n_units:] = input_gradients(g_s, x, self.ids, S)
         g_x += g_x_of_s
-        return g_x, g_W, g_b, g_o[0].dot(P) + g_s[0].dot(R)
+        return g_x, g_W, g_b, g_o[0].dot(P) + g_h0
+
+    def _backward_on_gpu(
+        self, x: NdArray, W: NdArray, g_ys: NdArray, g_last: NdArray | None
+    ) -> Gradients:
+        xp = get_array_module(x)
+        g_h = xp.zeros_like(self.states[0]) if g_last is None else g_last.copy()
+        n_units = x.shape[-1]
+        before, hs = self.states[:-1], self.states[1:]
+        g = kernels.concat_elman_backward(g_ys, g_h, self.ys, hs, W[:, n_units:], self.act)
+        g_x, g_W_of_x, g_b = input_gradients(g, x, self.ids, W[:, :n_units])
+        g_W = xp.concatenate((g_W_of_x, rows(g).T.dot(rows(before))), axis=1)
+        return g_x, g_W, g_b, g_h
 
 
 def _quarters(W: NdArray, n_units: int) -> tuple[NdArray, NdArray, NdArray, NdArray]:
@@ -266,32 +293,26 @@ def _unroll(states: NdArray, R: NdArray, act: Activation) -> None:
     xp = get_array_module(states)
     lateral = xp.empty_like(states[0])
     R_T = xp.ascontiguousarray(R.T)  # a copy now is cheaper than every step's product without
-    fused = None
-    if xp is cuda.cupy:
-        fused = cuda.elementwise("T b", "T a", f"T z = a + b; a = {act.cuda}", "elman_fwd")
     h = states[0]
     for a in states[1:]:
         h.dot(R_T, lateral)
-        if fused:
-            fused(lateral, a)
-        else:
-            a += lateral
-            act.apply(xp, a)
+        a += lateral
+        act.apply(xp, a)
         h = a
 
 
-def _unroll_backward(g: NdArray, slopes: NdArray, R: NdArray) -> None:
-    """``g[t] = (g[t] + g[t + 1] R) * slopes[t]`` for every step from the last, in place."""
+def _unroll_backward(g: NdArray, hs: NdArray, R: NdArray, act: Activation) -> NdArray:
+    """``g[t] = (g[t] + g[t + 1] R) * act'`` for every step from the last, in place.
+
+    Returns:
+        array: ``g[0] R``, the gradient of the state before the window.
+    """
     xp = get_array_module(g)
+    slopes = act.slope(xp, hs)
     lateral = xp.zeros_like(g[0])
     R = xp.ascontiguousarray(R)
-    fused = None
-    if xp is cuda.cupy:
-        fused = cuda.elementwise("T b, S d", "T g", "g = (g + b) * d", "elman_bwd")
     for g_t, slope in zip(g[::-1], slopes[::-1], strict=True):
-        if fused:
-            fused(lateral, slope, g_t)
-        else:
-            g_t += lateral
-            g_t *= slope
+        g_t += lateral
+        g_t *= slope
         g_t.dot(R, lateral)
+    return lateral

@@ -5,10 +5,10 @@ import chainer_compat
 import chainer.links as L
 from chainer import Variable
 from chainer.backend import get_array_module
-from chainer.backends import cuda
 from chainer.types import NdArray
 from chainer.utils import type_check
 
+from models.windows import kernels
 from models.windows.function import (
     Arrays,
     Gradients,
@@ -54,9 +54,8 @@ def lstm(
 class LSTM(WindowFunction):
     """:func:`lstm`.
 
-    Chainer interleaves the gates unit by unit. In NumPy's loop they are blocks ``(4, B, U)`` in the
-    order ``a, i, f, o``, so that each operation works on contiguous memory; on CuPy one kernel does
-    all that a step does element by element, and takes them as they are. Backward, with
+    Chainer interleaves the gates unit by unit. In the loop they are blocks ``(4, B, U)`` in the
+    order ``a, i, f, o``, so that each operation works on contiguous memory. Backward, with
     ``s' = s * (1 - s)`` for the sigmoids and ``1 - tanh^2`` for the rest, from the last step to
     the first::
 
@@ -65,8 +64,7 @@ class LSTM(WindowFunction):
         g_a = g_c * i * (1 - a^2)        g_i = g_c * a * i'
         g_f = g_c * c_{t-1} * f'         g_o = g_h * tanh(c) * o'
 
-    On NumPy every factor that does not hold ``g_h`` or ``g_c`` is computed for the whole window
-    before.
+    Every factor that does not hold ``g_h`` or ``g_c`` is computed for the whole window before.
     """
 
     def __init__(self, mask: NdArray | None) -> None:
@@ -95,7 +93,7 @@ class LSTM(WindowFunction):
         cs = xp.empty((n_steps + 1, batch, n_units), x.dtype)  # c_0 ... c_T
         hs = xp.empty_like(cs)
         cs[0], hs[0] = c0_h0 or (0, 0)
-        unroll = _unroll_on_gpu if xp is cuda.cupy else _unroll
+        unroll = kernels.lstm if kernels.serve(x) else _unroll
         gates, tanh_cs = unroll(gates, cs, hs, R)
         self.saved = x, gates, cs, tanh_cs, hs
         self.has_state = bool(c0_h0)
@@ -110,7 +108,7 @@ class LSTM(WindowFunction):
         xp = get_array_module(x)
         g_h = state_gradient(tanh_cs, g_hs, g_h_last)
         g_c = xp.zeros_like(cs[0]) if g_c is None else g_c.copy()
-        unroll = _unroll_backward_on_gpu if xp is cuda.cupy else _unroll_backward
+        unroll = kernels.lstm_backward if kernels.serve(x) else _unroll_backward
         g_gates, g_h0 = unroll(g_h, g_c, gates, cs, tanh_cs, R)
         g_rows = g_gates.reshape(-1, len(W))
         grads = (
@@ -198,66 +196,3 @@ def _unroll_backward(
 def _blocks(R: NdArray) -> NdArray:
     """An interleaved weight ``(4U, U)`` seen as one matrix for each gate, ``(4, U, U)``."""
     return R.reshape(-1, 4, R.shape[1]).swapaxes(0, 1)
-
-
-def _unroll_on_gpu(gates: NdArray, cs: NdArray, hs: NdArray, R: NdArray) -> tuple[NdArray, NdArray]:
-    """:func:`_unroll` with one product and one kernel a step; the gates stay interleaved."""
-    xp = cuda.cupy
-    tanh_cs = xp.empty_like(cs[1:])
-    R_T = xp.ascontiguousarray(R.T)
-    lateral = xp.empty((len(hs[0]), len(R)), R.dtype)
-    step = cuda.elementwise(
-        "T c, raw T lateral",
-        "raw T gates, T c_next, T tanh_c, T h_next",
-        """
-        T a = tanh(gates[4 * i] + lateral[4 * i]);
-        T i_ = T(0.5) + T(0.5) * tanh(T(0.5) * (gates[4 * i + 1] + lateral[4 * i + 1]));
-        T f = T(0.5) + T(0.5) * tanh(T(0.5) * (gates[4 * i + 2] + lateral[4 * i + 2]));
-        T o = T(0.5) + T(0.5) * tanh(T(0.5) * (gates[4 * i + 3] + lateral[4 * i + 3]));
-        gates[4 * i] = a;
-        gates[4 * i + 1] = i_;
-        gates[4 * i + 2] = f;
-        gates[4 * i + 3] = o;
-        c_next = f * c + a * i_;
-        tanh_c = tanh(c_next);
-        h_next = o * tanh_c;
-        """,
-        "lstm_window_fwd",
-    )
-    for gate, c, c_next, tanh_c, h, h_next in zip(
-        gates, cs, cs[1:], tanh_cs, hs, hs[1:], strict=False
-    ):
-        xp.dot(h, R_T, out=lateral)
-        step(c, lateral, gate, c_next, tanh_c, h_next)
-    return gates, tanh_cs
-
-
-def _unroll_backward_on_gpu(
-    g_h: NdArray, g_c: NdArray, gates: NdArray, cs: NdArray, tanh_cs: NdArray, R: NdArray
-) -> tuple[NdArray, NdArray]:
-    """:func:`_unroll_backward` with one kernel and one product a step, gates interleaved."""
-    xp = cuda.cupy
-    g_gates = xp.empty_like(gates)
-    into_h = xp.zeros_like(g_c)
-    step = cuda.elementwise(
-        "T g_h, T into_h, T c, T tanh_c, raw T gates",
-        "T g_c, raw T g_gates",
-        """
-        T a = gates[4 * i];
-        T i_ = gates[4 * i + 1];
-        T f = gates[4 * i + 2];
-        T o = gates[4 * i + 3];
-        T g = g_h + into_h;
-        g_c += g * o * (1 - tanh_c * tanh_c);
-        g_gates[4 * i] = g_c * i_ * (1 - a * a);
-        g_gates[4 * i + 1] = g_c * a * (i_ - i_ * i_);
-        g_gates[4 * i + 2] = g_c * c * (f - f * f);
-        g_gates[4 * i + 3] = g * tanh_c * (o - o * o);
-        g_c *= f;
-        """,
-        "lstm_window_bwd",
-    )
-    for t in reversed(range(len(g_h))):
-        step(g_h[t], into_h, cs[t], tanh_cs[t], gates[t], g_c, g_gates[t])
-        xp.dot(g_gates[t].reshape(-1, len(R)), R, out=into_h)
-    return g_gates, into_h

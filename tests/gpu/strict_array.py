@@ -234,7 +234,7 @@ cuda = types.SimpleNamespace(
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make Chainer, until the end of the test, take this module for CuPy."""
-    from strict_kernels import ElementwiseKernel, ReductionKernel  # which import this module
+    from strict_kernels import ElementwiseKernel, RawKernel, ReductionKernel  # they import this
 
     here = sys.modules[__name__]
     transfers.clear()
@@ -248,6 +248,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
         "ndarray": ndarray,
         "Device": Device,
         "elementwise": functools.cache(ElementwiseKernel),
+        "raw": functools.cache(RawKernel),
         "reduce": functools.cache(ReductionKernel),
     }.items():
         monkeypatch.setattr(chainer_cuda, name, value, raising=False)

@@ -1,80 +1,19 @@
 """Kernels that are given as C, on the arrays of ``strict_array``: that C is what runs.
 
-It is put into Python and called for each element. Declarations, assignments, ``if`` with ``else``
-and expressions are understood, the rest is a SyntaxError. What is assigned is converted as C would;
-as in CuPy no array is converted on its way into a kernel. No kernel may write into memory that
-another of its arguments is in: on a device that is a race.
+``strict_c.py`` puts it into Python. As in CuPy no array is converted on its way into an
+elementwise kernel or a reduction; a raw kernel, for which CuPy checks nothing, is given what its
+parameters say, or refuses. No kernel may write into memory that another of its arguments is in, nor
+may two threads of a raw kernel use the same element without a barrier between them, if one of them
+writes: on a device these are races.
 """
 
-import ast
+import itertools
 import math
-import re
+import types
 
 import numpy as np
+import strict_c
 from strict_array import empty, inside, ndarray
-
-_ASSIGNMENT = re.compile(r"(?:const )?(?:(\w+) )?(\w+)(\[.+?\])? ?([-+*^]?)= ?([^=].*)")
-_CHOICE = re.compile(r"(.+?) \? (.+?) : (.+)")
-
-
-def _divide(a, b):
-    whole = all(isinstance(value, int | np.integer) for value in (a, b))
-    return a // b if whole else a / b
-
-
-_SCOPE = {
-    "bool": np.bool_,
-    "int": np.int32,
-    "unsigned": np.uint32,
-    "divide_": _divide,
-    "exp": np.exp,
-    "sqrt": np.sqrt,
-    "tanh": np.tanh,
-}
-
-
-class _Division(ast.NodeTransformer):
-    """In C, the quotient of whole numbers is one."""
-
-    def visit_BinOp(self, node):
-        self.generic_visit(node)
-        if not isinstance(node.op, ast.Div):
-            return node
-        return ast.Call(ast.Name("divide_", ast.Load()), [node.left, node.right], [])
-
-
-def _expression(text):
-    """An expression of C in Python."""
-    if choice := _CHOICE.fullmatch(text):
-        return "({1} if {0} else {2})".format(*map(_expression, choice.groups()))
-    text = re.sub(r"static_cast<(\w+)>", r"\1", text).strip()
-    return ast.unparse(_Division().visit(ast.parse(text, mode="eval")))
-
-
-def _statements(source, types):
-    """Statements of C in Python, compiled; ``types`` holds the type of each name."""
-    types, lines, depth = dict(types), [], 0
-    for part in re.split(r"(?<=[{};])", " ".join(source.split()) + ";"):
-        text = part.strip("; ")
-        indent = "    " * depth
-        if text == "}":
-            depth -= 1
-        elif condition := re.fullmatch(r"if \((.+)\) {", text):
-            lines.append(f"{indent}if {_expression(condition[1])}:")
-            depth += 1
-        elif text == "else {":
-            lines.append(f"{indent}else:")
-            depth += 1
-        elif assignment := _ASSIGNMENT.fullmatch(text):
-            kind, name, index, operation, value = assignment.groups("")
-            kind = types.setdefault(name, kind)
-            if not kind:
-                raise SyntaxError(f"{name} is not declared: {text}")
-            before = f"{name}{index} {operation}" if operation else ""
-            lines.append(f"{indent}{name}{index} = {kind}({before}({_expression(value)}))")
-        elif text:
-            raise SyntaxError(f"cannot run this as a kernel: {text}")
-    return compile("\n".join(lines), f"<{source}>", "exec")
 
 
 class _Parameter:
@@ -98,7 +37,7 @@ class _Kernel:
 
     def _bind(self, arguments):
         """Pairs of parameter and argument, and what the kernel's C may name beside them."""
-        scope = dict(_SCOPE)
+        scope = dict(strict_c.SCOPE)
         bound = list(zip([*self._inputs, *self._outputs], arguments, strict=False))
         if len(bound) != len(arguments) or len(bound) < len(self._inputs):
             raise TypeError(f"{self.name} was called with {len(arguments)} arguments")
@@ -133,7 +72,7 @@ class ElementwiseKernel(_Kernel):
 
     def __init__(self, in_params, out_params, operation, name="kernel"):
         super().__init__(in_params, out_params, name)
-        self._code = _statements(operation, self._types)
+        self._code = strict_c.statements(operation, self._types)
 
     def __call__(self, *arguments):
         """Run it over the broadcast shape of the arrays; give the outputs."""
@@ -166,8 +105,8 @@ class ReductionKernel(_Kernel):
 
     def __init__(self, in_params, out_params, map_expr, reduce_expr, post_map_expr, identity, name):
         super().__init__(in_params, out_params, name)
-        self._map, self._reduce = _expression(map_expr), _expression(reduce_expr)
-        self._post_map = _statements(post_map_expr, self._types)
+        self._map, self._reduce = map(strict_c.expression, (map_expr, reduce_expr))
+        self._post_map = strict_c.statements(post_map_expr, self._types)
         self._identity = float(identity)
 
     def __call__(self, *arguments):
@@ -184,3 +123,120 @@ class ReductionKernel(_Kernel):
         result = empty((), scope[out.kind])
         result._inside[...] = values[out.name]
         return result
+
+
+class RawKernel:
+    """Stands for ``cupy.RawKernel``, whose C may have functions, loops, and barriers."""
+
+    def __init__(self, code, name):
+        self.name = name
+        self._code, self._parameters = strict_c.functions(code, name)
+
+    def __call__(self, grid, block, arguments, *, shared_mem=0):
+        """Run each block, all its threads from one barrier to the next."""
+        (n_blocks,), (n_threads,) = grid, block
+        if not (0 < n_blocks < 2**31 and 0 < n_threads <= 1024 and shared_mem <= 48 * 2**10):
+            raise ValueError(f"{self.name} cannot run with {grid}, {block}, {shared_mem}")
+        scope = strict_c.scope_of(self._code)
+        turn = _Turn()
+        bound = self._bind(arguments, scope, turn)
+        for number in range(n_blocks):
+            n_elements, rest = divmod(shared_mem, np.dtype(scope["T"]).itemsize)
+            assert not rest
+            shared = _Pointer(_Memory("shared", empty(n_elements, scope["T"])._inside, turn))
+            threads = []
+            for thread in range(n_threads):
+                coordinates = {
+                    "threadIdx": types.SimpleNamespace(x=thread),
+                    "blockIdx": types.SimpleNamespace(x=number),
+                    "blockDim": types.SimpleNamespace(x=n_threads),
+                    "shared_memory": shared,
+                }
+                own = strict_c.scope_of(self._code, coordinates)
+                threads.append(own[self.name](*bound))
+            self._run(number, threads, turn)
+
+    def _bind(self, arguments, scope, turn):
+        bound, arrays = [], []
+        for (kind, name), argument in zip(self._parameters, arguments, strict=True):
+            if not kind.endswith("*"):
+                if type(argument) is not int or kind != "ptrdiff_t":
+                    raise TypeError(f"{name} is {kind}, not {argument!r}")
+            elif not isinstance(argument, ndarray) or argument.dtype != scope[kind[:-1]]:
+                raise TypeError(f"{name} must be an array of the device, {kind}: {argument!r}")
+            elif not argument.flags.c_contiguous:
+                raise ValueError(f"{name} is indexed, but not contiguous")
+            else:
+                arrays.append(argument._inside)
+                argument = _Pointer(_Memory(name, argument._inside, turn))
+            bound.append(argument)
+        for one, other in itertools.combinations(arrays, 2):
+            if np.shares_memory(one, other):
+                raise ValueError(f"two arguments of {self.name} share memory")
+        return bound
+
+    def _run(self, block, threads, turn):
+        for phase in itertools.count():
+            arrived = set()
+            with np.errstate(all="ignore"):
+                for number, thread in enumerate(threads):
+                    turn.block, turn.phase, turn.thread = block, phase, number
+                    arrived.add(next(thread, "the end"))
+            if len(arrived) > 1:
+                raise RuntimeError(f"not all threads of {self.name} reach the same barrier")
+            if arrived == {"the end"}:
+                return
+
+
+class _Turn:
+    """Whose turn it is: the block, which barrier was the last, and the thread."""
+
+
+class _Memory:
+    """The elements of an array, and who has used them last."""
+
+    def __init__(self, name, array, turn):
+        self.name, self.turn = name, turn
+        self.elements = array.reshape(-1)
+        self.written, self.read = {}, {}  # place: (block, phase, thread), None for several
+
+    def use(self, place, users, among):
+        """Note that the thread whose turn it is uses an element; refuse what is a race.
+
+        Args:
+            place (int): of the element.
+            users (dict): to be noted among.
+            among (list of dict): earlier users that it must not meet.
+        """
+        if not 0 <= place < len(self.elements):
+            raise IndexError(f"{self.name}[{place}] is not among {len(self.elements)}")
+        turn = self.turn
+        for block, phase, thread in (before[place] for before in among if place in before):
+            if block != turn.block or (phase == turn.phase and thread != turn.thread):
+                raise RuntimeError(f"{self.name}[{place}] is used by two threads at a time")
+        block, phase, thread = users.get(place, (turn.block, turn.phase, turn.thread))
+        users[place] = (
+            turn.block if block == turn.block else None,
+            turn.phase,
+            turn.thread if phase != turn.phase or thread == turn.thread else None,
+        )
+
+
+class _Pointer:
+    """Into a :class:`_Memory`."""
+
+    def __init__(self, memory, offset=0):
+        self.memory, self.offset = memory, offset
+
+    def __add__(self, number):
+        return _Pointer(self.memory, self.offset + number)
+
+    def __getitem__(self, index):
+        memory, place = self.memory, self.offset + index
+        memory.use(place, memory.read, [memory.written])
+        return memory.elements[place]
+
+    def __setitem__(self, index, value):
+        memory, place = self.memory, self.offset + index
+        memory.use(place, memory.written, [memory.written, memory.read])
+        memory.elements[place] = value
