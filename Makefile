@@ -59,7 +59,7 @@ test-all-pythons:  ## run the tests on every interpreter of 3.10 to 3.13 that is
 # Where NVIDIA's driver is, CuPy is installed for them; elsewhere it would be of no use.
 test-gpu: $(VENV)/dev-$(VERSION) $(if $(shell command -v nvidia-smi),$(VENV)/gpu-$(VERSION))
 test-gpu:  ## run the tests that need a CUDA GPU, or say that there is none
-	$(VENV)/bin/python -m pytest -m gpu $(ARGS)
+	$(VENV)/bin/python -m pytest -m gpu tests/gpu $(ARGS)
 
 test-faults: $(VENV)/dev-$(VERSION)  ## kill the training at least fifty times over, and compare
 	$(VENV)/bin/python -m pytest -m faults $(ARGS)

@@ -40,7 +40,7 @@ def dropout_mask(
         array: float32, 0 where dropped, else ``1 / (1 - ratio)``.
     """
     if xp is cuda.cupy:
-        return _mask_on_gpu(ratio, shape, seed, layer, first_step)
+        return _mask_on_gpu(ratio, shape, seed, layer, first_step, first_stream)
     n_steps, batch, n_units = shape
     n_words = -(-n_units // 2)  # a word of 32 bits decides for two units
     place = xp.zeros((), np.uint32)
@@ -69,17 +69,22 @@ _MIX = "x ^= x >> 16; x *= 0x7FEB352D; x ^= x >> 15; x *= 0x846CA68B; x ^= x >> 
 
 
 def _mask_on_gpu(
-    ratio: float, shape: tuple[int, int, int], seed: int, layer: int, first_step: int
+    ratio: float,
+    shape: tuple[int, int, int],
+    seed: int,
+    layer: int,
+    first_step: int,
+    first_stream: int,
 ) -> NdArray:
     """:func:`dropout_mask` as one kernel, the same to the bit."""
     _, batch, n_units = shape
-    step, stream = "first_step + i / n_units / batch", "i / n_units % batch"
+    step, stream = "first_step + i / n_units / batch", "first_stream + i / n_units % batch"
     coordinates = "seed", "layer", step, stream, "unit / 2"
     hashed = "".join(f"x ^= {coordinate}; {_MIX}\n" for coordinate in coordinates)
     mask = cuda.cupy.empty(shape, np.float32)
     cuda.elementwise(
-        "uint32 seed, uint32 layer, uint32 first_step, int64 batch, int64 n_units, "
-        "uint32 least, float32 kept",
+        "uint32 seed, uint32 layer, uint32 first_step, uint32 first_stream, "
+        "int64 batch, int64 n_units, uint32 least, float32 kept",
         "float32 mask",
         f"""
         int unit = i % n_units;
@@ -89,7 +94,7 @@ def _mask_on_gpu(
         """,
         "dropout_mask",
     )(
-        *(number % 2**32 for number in (seed, layer, first_step)),
+        *(number % 2**32 for number in (seed, layer, first_step, first_stream)),
         batch,
         n_units,
         int(ratio * 2**16),

@@ -10,6 +10,8 @@ from chainer.backends import cuda
 from chainer.types import NdArray
 from chainer.utils import type_check
 
+from models.windows import kernels
+
 Arrays = tuple[NdArray, ...]
 Gradients = tuple[NdArray | None, ...]
 
@@ -79,15 +81,14 @@ def sum_by_id(ids: NdArray, vectors: NdArray, n_vocab: int) -> NdArray:
         # A one-hot product: as many multiplications as one more layer, but no scattered writes.
         one_hot = ids == xp.arange(n_vocab)[:, None]
         return one_hot.astype(vectors.dtype).dot(vectors)
-    out = xp.zeros((n_vocab, vectors.shape[1]), vectors.dtype)
     if xp is cuda.cupy:
-        xp.add.at(out, ids, vectors)
-    else:
-        # Sorted by id, the vectors of an id stand together, and each group is summed in one go.
-        order = ids.argsort(kind="stable")
-        ids = ids[order]
-        first = xp.flatnonzero(xp.diff(ids, prepend=-1))
-        out[ids[first]] = xp.add.reduceat(vectors[order], first, axis=0)
+        return kernels.sum_by_id(ids, vectors, n_vocab)
+    out = xp.zeros((n_vocab, vectors.shape[1]), vectors.dtype)
+    # Sorted by id, the vectors of an id stand together, and each group is summed in one go.
+    order = ids.argsort(kind="stable")
+    ids = ids[order]
+    first = xp.flatnonzero(xp.diff(ids, prepend=-1))
+    out[ids[first]] = xp.add.reduceat(vectors[order], first, axis=0)
     return out
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import chainer_compat
 
+import numpy as np
 from chainer.backends import cuda
 from chainer.types import NdArray
 
@@ -464,3 +465,52 @@ _GRU_BACKWARD = _Kernel(
     }
     """,
 )
+
+
+def sum_by_id(ids: NdArray, vectors: NdArray, n_vocab: int) -> NdArray:
+    """As ``models.windows.function.sum_by_id``, in the order of the places.
+
+    Atomic additions, ``cupy.add.at``, come in another order in each run, and so would the rounding.
+    """
+    xp = cuda.cupy
+    n_places, n_units = vectors.shape
+    first = xp.full(n_vocab, -1, np.int32)  # place of each id
+    later = xp.empty(n_places, np.int32)  # the next place of the same id, or -1
+    cuda.elementwise(
+        "raw S ids, int64 n_places",
+        "int32 later, raw int32 first",
+        """
+        S id = ids[i];
+        int before = 0;
+        for (int k = 0; k < i; k++) {
+            before += ids[k] == id;
+        }
+        int next = -1;
+        for (int k = n_places - 1; k > i; k--) {
+            if (ids[k] == id) {
+                next = k;
+            }
+        }
+        later = next;
+        if (before == 0) {
+            first[id] = i;
+        }
+        """,
+        "places_by_id",
+    )(ids, n_places, later, first)
+    out = xp.empty((n_vocab, n_units), vectors.dtype)
+    cuda.elementwise(
+        "raw int32 first, raw int32 later, raw T vectors, int64 n_units",
+        "T out",
+        """
+        T sum = 0;
+        int k = first[i / n_units];
+        while (k >= 0) {
+            sum += vectors[k * n_units + i % n_units];
+            k = later[k];
+        }
+        out = sum;
+        """,
+        "sum_by_id",
+    )(first, later, vectors, n_units, out)
+    return out

@@ -30,7 +30,7 @@ _METHODS = (
     "__eq__ __ne__ __lt__ __gt__ __ge__"
 )
 _FUNCTIONS = (
-    "arange ascontiguousarray concatenate dot exp expand_dims full_like log matmul maximum "
+    "arange ascontiguousarray concatenate dot exp expand_dims full full_like log matmul maximum "
     "multiply ones_like rollaxis sqrt squeeze stack tanh zeros zeros_like"
 )
 

@@ -125,8 +125,9 @@ def test_training_equals_that_on_the_cpu_step_by_step(model, gpu):
 
 # The second ratio is just the hash of the first unit, which is kept then. Steps go beyond 32 bits.
 @pytest.mark.parametrize("ratio", [0.25, 486 / 2**16])
-def test_dropout_masks_are_those_of_the_cpu(ratio, gpu):
-    arguments = ratio, (T, B, U), 2**31 + 5, 2, 2**32 - 2
+@pytest.mark.parametrize("first_stream", [0, 2])
+def test_dropout_masks_are_those_of_the_cpu(ratio, first_stream, gpu):
+    arguments = ratio, (T, B, U), 2**31 + 5, 2, 2**32 - 2, first_stream
     mask = dropout_mask(gpu.xp, *arguments)
     np.testing.assert_array_equal(mask.get(), dropout_mask(np, *arguments))
 
