@@ -69,7 +69,7 @@ def main() -> None:
     def update() -> None:
         """What the processes do together in each iteration of the Trainer."""
         updater.update()
-        average([0.0, 0.0], size.batch)
+        average([np.zeros(()), np.zeros(())], size.batch)
         highest(0)
 
     for _ in range(min(3, args.count)):

@@ -27,9 +27,7 @@ class GlobalMeans(Extension):
         """Replace the values within the arrays observed."""
         arrays = [variable.array for variable in trainer.observation.values()]
         batch_size = trainer.updater.get_iterator("main").batch_size
-        means = here.average([float(array) for array in arrays], batch_size)
-        for array, mean in zip(arrays, means, strict=True):
-            array.fill(mean)
+        here.average(arrays, batch_size)
 
     def on_error(
         self, trainer: Trainer, exception: Exception, traceback: TracebackType | None

@@ -190,6 +190,8 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", 130
     if isinstance(error, MemoryError):
+        if type(error).__module__.startswith("cupy"):
+            return f"not enough memory on the GPU for these sizes: {error}", 1
         return "not enough memory for these sizes", 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", 1

@@ -18,14 +18,29 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def check_memory(n_bytes: int, given: str) -> None:
-    """Raise UsageError if this machine has less memory than the options ``given`` need."""
-    available = _physical_memory()
+def check_memory(n_bytes: int, given: str, gpu: int = -1) -> None:
+    """Raise UsageError if there is less memory than the options ``given`` need.
+
+    Args:
+        n_bytes (int): that they need.
+        given (str): the options and their values.
+        gpu (int): CUDA device that they need it on, negative for the machine's own memory.
+    """
+    place = "this machine" if gpu < 0 else f"GPU {gpu}"
+    available = _physical_memory() if gpu < 0 else _free_memory(gpu)
     if n_bytes > available:
         raise UsageError(
             f"arguments {given} need about {n_bytes / 2**30:,.0f} GiB of memory, "
-            f"and this machine has {available / 2**30:,.0f} GiB"
+            f"and {place} has {available / 2**30:,.0f} GiB"
         )
+
+
+def _free_memory(gpu: int) -> int:
+    """Bytes that no process has taken of a device's memory."""
+    import cupy
+
+    with cupy.cuda.Device(gpu):
+        return cupy.cuda.runtime.memGetInfo()[0]
 
 
 def _physical_memory() -> int:

@@ -179,11 +179,11 @@ def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace
         raise UsageError(
             f"argument --communicator: {args.communicator} works only with --distributed"
         )
-    _check_data(args)
     if args.distributed:
         args.gpu = here.connect(args.communicator, args.batchsize, args.gpu)
     elif args.gpu >= 0:
         check_gpu(args.gpu)
+    _check_data(args)
     if args.tensorboard:
         _check_tensorboard()
     return args
@@ -265,6 +265,9 @@ def check_sizes(
     n_bytes = training_memory(args.arch, n_vocab, args.unit, args.bproplen * args.batchsize)
     given = f"--unit {args.unit} --n-vocab {n_vocab} --batchsize {args.batchsize} "
     given += f"--bproplen {args.bproplen}"
+    if args.gpu >= 0:
+        check_memory(n_bytes, given, args.gpu)
+        n_bytes = 0  # of the machine's own memory
     if in_memory:
         n_bytes += 4 * n_tokens
         given += f" --repeat {args.repeat}"

@@ -18,6 +18,9 @@ from typing import Any, TypeVar
 import chainer_compat
 
 import numpy as np
+from chainer.backend import get_array_module
+from chainer.backends import cuda
+from chainer.types import NdArray
 from numpy.typing import NDArray
 
 from support.command_line import UsageError, given_flags, run_command
@@ -91,6 +94,10 @@ class Processes:
             raise UsageError(
                 "argument --communicator: pure_nccl is for GPUs; choose -g 0, or naive on the CPU"
             )
+        if name == "naive" and gpu >= 0:  # it would hand MPI a pointer into the GPU's memory
+            raise UsageError(
+                "argument --communicator: naive is for the CPU; choose -g -1, or pure_nccl on GPUs"
+            )
         started = max(int(os.environ.get(name, 1)) for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"))
         if started > self.size:
             raise UsageError(
@@ -110,6 +117,9 @@ class Processes:
             raise UsageError(
                 f"argument --communicator: {name} does not work here: {error}"
             ) from error
+        with self._comm.config_scope():
+            # It copies all gradients by a kernel that names a type without including its header.
+            self._comm.batched_copy = False
         if gpu >= 0:
             gpu += self._comm.intra_rank
             check_gpu(gpu)
@@ -179,14 +189,26 @@ class Processes:
         streams = self.streams(len(states))
         return states[streams.start : streams.stop]
 
-    def average(self, means: list[float], batch_size: int) -> list[float]:
-        """Means over a batch from each process's means over its streams."""
+    def average(self, means: list[NdArray], batch_size: int) -> None:
+        """Put the means over a batch in place of a process's means over its streams.
+
+        Those on a GPU stay there: to read one would be to wait for all that the GPU was told to do.
+        """
         if self._world is None:
-            return means
-        share = np.array(means, np.float64) * (len(self.streams(batch_size)) / batch_size)
-        total = np.empty_like(share)
-        self._world.Allreduce(share, total)
-        return total.tolist()
+            return
+        xp = get_array_module(*means)
+        total = xp.stack(means).astype(np.float64)
+        total *= len(self.streams(batch_size)) / batch_size
+        if xp is np:
+            self._world.Allreduce(self._mpi.IN_PLACE, total)
+        else:
+            from chainermn import nccl
+
+            place = total.data.ptr
+            arguments = total.size, nccl.NCCL_FLOAT64, nccl.NCCL_SUM, cuda.Stream.null.ptr
+            self._comm.nccl_comm.allReduce(place, place, *arguments)
+        for mean, value in zip(means, total, strict=True):
+            mean[...] = value
 
     def highest(self, number: int) -> int:
         """The highest of all processes' numbers, as of a signal that has arrived at any."""

@@ -35,6 +35,15 @@ _FUNCTIONS = (
 )
 
 
+_MEMORY = 16 * 2**30  # bytes of the device
+
+
+class OutOfMemoryError(MemoryError):
+    """Stands for ``cupy.cuda.memory.OutOfMemoryError``."""
+
+    __module__ = "cupy.cuda.memory"
+
+
 class Device:
     """Stands for ``cupy.cuda.Device``. There is one."""
 
@@ -109,6 +118,7 @@ class ndarray:
 
     T = property(lambda self: ndarray(self._inside.T))
     device = property(lambda self: Device())
+    data = property(lambda self: types.SimpleNamespace(ptr=self))
 
     def __len__(self):
         return len(self._inside)
@@ -216,6 +226,8 @@ def array(values, dtype=None, copy=True):
 def empty(shape, dtype=np.float64):
     """New memory. Whoever reads it before writing finds out."""
     dtype = np.dtype(dtype)
+    if np.prod(shape, dtype=object) * dtype.itemsize > _MEMORY:
+        raise OutOfMemoryError("Out of memory allocating that much.")
     return outside(np.full(shape, np.nan if dtype.kind == "f" else 85, dtype))
 
 
@@ -228,7 +240,12 @@ def empty_like(array):
 
 cuda = types.SimpleNamespace(
     Device=Device,
-    runtime=types.SimpleNamespace(getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError),
+    Stream=types.SimpleNamespace(null=types.SimpleNamespace(ptr=0)),
+    runtime=types.SimpleNamespace(
+        getDeviceCount=lambda: 1,
+        memGetInfo=lambda: (_MEMORY, _MEMORY),
+        CUDARuntimeError=RuntimeError,
+    ),
 )
 
 
@@ -247,6 +264,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
         "cuda": cuda,
         "ndarray": ndarray,
         "Device": Device,
+        "Stream": cuda.Stream,
         "elementwise": functools.cache(ElementwiseKernel),
         "raw": functools.cache(RawKernel),
         "reduce": functools.cache(ReductionKernel),
