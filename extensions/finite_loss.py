@@ -6,6 +6,8 @@ from typing import SupportsFloat
 import chainer_compat
 
 import numpy as np
+from chainer.backend import get_array_module
+from chainer.backends import cuda
 from chainer.training import PRIORITY_EDITOR, Extension, Trainer
 from chainer.types import NdArray
 
@@ -47,7 +49,10 @@ class FiniteLoss(Extension):
     def _look(self, trainer: Trainer) -> None:
         snapshot = trainer.get_extension("snapshot")
         iteration = trainer.updater.iteration - len(self._unseen)
-        for loss in self._unseen:
+        losses = self._unseen
+        if get_array_module(*losses) is cuda.cupy:
+            losses = cuda.cupy.stack(losses).get()  # one copy in place of one for each
+        for loss in losses:
             if not math.isfinite(loss):
                 snapshot.withdraw(iteration)  # the loss is of the parameters before the update
             iteration += 1

@@ -28,6 +28,7 @@ from models.generation import generate
 from models.windows.dropout import dropout_mask
 from parallel_sequential_iterator import ParallelSequentialIterator
 from support.command_line import CommandError, UsageError
+from tests.extensions.test_finite_loss import Training
 from training.adam import Adam
 
 CPU = chainer.get_device("@numpy")
@@ -186,6 +187,18 @@ def test_state_moves_with_the_model(arch, gpu):
             moved.to_device(device)
             logits, expected = moved(device.send(x)).array, stayed(x).array
             np.testing.assert_allclose(CPU.send(logits), expected, 1e-4, 1e-4)
+
+
+def test_losses_are_read_together_once_an_epoch(strict):
+    training = Training(lambda loss: strict.asarray(np.float32(loss)))
+    for _ in range(5):
+        training.update(1.0)
+    strict.transfers.clear()
+    training.update(1.0, is_new_epoch=True)
+    assert [copy for copy in strict.transfers if copy[0] == "to host"] == [("to host", "get")]
+    training.update(1.0)
+    with pytest.raises(CommandError, match="the loss is nan at iteration 8"):
+        training.update(np.nan, is_new_epoch=True)
 
 
 class TestCommands:
