@@ -3,7 +3,7 @@
 import chainer_compat
 
 import numpy as np
-from chainer import Optimizer, Variable, config, using_config
+from chainer import Optimizer, Variable, config
 from chainer.dataset import Iterator
 from chainer.serializer import AbstractSerializer
 from chainer.training.updaters import StandardUpdater
@@ -48,7 +48,6 @@ class BPTTUpdater(StandardUpdater):
         super().__init__(train_iter, optimizer, device=device)
         self.bprop_len = bprop_len
         self._new_epoch = False
-        self._types_checked = False
         self._uncut_loss: Variable | None = None
         keep_freed_memory()
 
@@ -60,10 +59,7 @@ class BPTTUpdater(StandardUpdater):
         epoch = getattr(iterator, "epoch", 0)
         x, t = self._read_window(iterator)
 
-        # Types are checked in the first window; those of all others are the same.
-        with using_config("type_check", config.type_check and not self._types_checked):
-            loss = optimizer.target(x, t.ravel())
-        self._types_checked = True
+        loss = optimizer.target(x, t.ravel())
         # The mean over T * B predictions is 1 / T of the loss to minimise.
         loss.grad = loss.xp.full_like(loss.array, len(x))
         optimizer.target.cleargrads()

@@ -89,6 +89,6 @@ def mistakes(model: Model, tokens: NdArray) -> NdArray:
         array: bool, ``(n,)``: whether the most likely prediction of each next token is wrong.
     """
     # Checking types would take a fifth of the time of a short window.
-    with using_config("train", False), using_config("type_check", False), no_backprop_mode():
+    with using_config("train", False), no_backprop_mode():
         logits = as_array(model(tokens[:-1, np.newaxis]))
     return logits.argmax(axis=1) != tokens[1:]

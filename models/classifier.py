@@ -8,7 +8,6 @@ import chainer.links as L
 from chainer import Variable, as_array, as_variable
 from chainer.backend import get_array_module
 from chainer.types import NdArray
-from chainer.utils import type_check
 
 from models.windows.function import Arrays, Gradients, WindowFunction
 
@@ -50,11 +49,7 @@ def accuracy(y: Variable, t: NdArray) -> Variable:
 class SoftmaxCrossEntropy(WindowFunction):
     """:func:`softmax_cross_entropy`; ``g_y = (softmax(y) - one_hot(t)) g / N``."""
 
-    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
-        type_check.expect(in_types.size() == 2)
-        y, t = in_types
-        type_check.expect(y.dtype.kind == "f", y.ndim == 2, t.dtype.kind == "i", t.ndim == 1)
-        type_check.expect(t.shape[0] == y.shape[0])
+    inputs_are = "N V", "N int"
 
     def forward(self, inputs: Arrays) -> Arrays:
         y, self.t = inputs

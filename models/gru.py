@@ -11,7 +11,6 @@ import chainer.links as L
 from chainer import Chain, Variable
 from chainer.backend import get_array_module
 from chainer.types import NdArray
-from chainer.utils import type_check
 
 from models.stateful import Stateful
 from models.windows import kernels
@@ -20,10 +19,6 @@ from models.windows.function import (
     Arrays,
     Gradients,
     WindowFunction,
-    expect_bias,
-    expect_matrix,
-    expect_state,
-    expect_window,
     rows,
     state_gradient,
 )
@@ -102,19 +97,8 @@ class GRURecurrence(WindowFunction):
     Every factor that holds no gradient is computed for the whole window before.
     """
 
-    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
-        """Window, four parameters for each of ``r``, ``z`` and ``a``, and perhaps a state."""
-        type_check.expect(in_types.size() >= 13)
-        x, *params = in_types[:13]
-        expect_window(x)
-        n_units = params[0].shape[0]
-        for W, b, U, d in zip(params[0::4], params[1::4], params[2::4], params[3::4], strict=True):
-            expect_matrix(W, x, n_units, x.shape[2])
-            expect_matrix(U, x, n_units, n_units)
-            expect_bias(b, W)
-            expect_bias(d, U)
-        for h in in_types[13:]:
-            expect_state(h, x, n_units)
+    inputs_are = "T B I", *3 * ("U I", "U", "U U", "U")
+    states_are = ("B U",)
 
     def forward(self, inputs: Arrays) -> Arrays:
         """Outputs of the window and the state after it."""

@@ -369,28 +369,6 @@ class TestEpochs:
         assert (updater.epoch, updater.epoch_detail) == (1, 60 / 50)
 
 
-class TestTypeCheck:
-    """What ``chainer.config.type_check`` is while the model reads each of three windows."""
-
-    def seen(self):
-        checked = []
-
-        class Watching(Biases):
-            def forward(self, x):
-                checked.append(chainer.config.type_check)
-                return super().forward(x)
-
-        run(bptt_updater(L.Classifier(Watching())), 3)
-        return checked
-
-    def test_is_made_in_the_first_window_alone(self):
-        assert self.seen() == [True, False, False]
-
-    def test_is_not_made_where_the_user_does_without(self):
-        with chainer.using_config("type_check", False):
-            assert self.seen() == [False, False, False]
-
-
 @pytest.mark.parametrize("bprop_len", [0, -1])
 def test_window_without_a_step_is_refused(bprop_len):
     with pytest.raises(ValueError, match=f"bprop_len must be at least 1, not {bprop_len}"):

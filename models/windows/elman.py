@@ -21,7 +21,6 @@ import chainer.links as L
 from chainer import Variable, as_variable
 from chainer.backend import get_array_module
 from chainer.types import NdArray, Xp
-from chainer.utils import type_check
 
 from models.windows import kernels
 from models.windows.ends import Embedded, as_inputs, as_window
@@ -29,10 +28,6 @@ from models.windows.function import (
     Arrays,
     Gradients,
     WindowFunction,
-    expect_bias,
-    expect_inputs,
-    expect_matrix,
-    expect_state,
     input_gradients,
     project_inputs,
     rows,
@@ -128,7 +123,20 @@ FUSED = {
 }
 
 
-class Elman(WindowFunction):
+class _Recurrence(WindowFunction):
+    """A recurrence whose inputs are vectors, or the embedding and ids that stand for its rows."""
+
+    def __init__(self, act: Activation, ids: NdArray | None = None) -> None:
+        self.act = act
+        self.ids = ids
+        if ids is not None:
+            self.inputs_are = ("V I", *self.inputs_are[1:])
+
+    def known_sizes(self, inputs: Arrays) -> dict[str, int]:
+        return {} if self.ids is None else dict(zip("TB", self.ids.shape, strict=True))
+
+
+class Elman(_Recurrence):
     """:func:`elman` for the activations of ``FUSED``.
 
     Forward, ``a_t = W x_t + b + R h_{t-1} + c`` and ``h_t = act(a_t)``, where ``W x_t + b + c`` is
@@ -141,20 +149,8 @@ class Elman(WindowFunction):
     ``g_b = g_c = sum g_a_t``, ``g_x_t = g_a_t @ W`` and ``g_h_0 = g_a_1 @ R``.
     """
 
-    def __init__(self, act: Activation, ids: NdArray | None = None) -> None:
-        self.act = act
-        self.ids = ids
-
-    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
-        type_check.expect(in_types.size() >= 5)
-        x, W, b, R, c = in_types[:5]
-        expect_inputs(x, self.ids)
-        expect_matrix(W, x, W.shape[0], x.shape[-1])
-        expect_matrix(R, x, W.shape[0], W.shape[0])
-        expect_bias(b, W)
-        expect_bias(c, W)
-        for h in in_types[5:]:
-            expect_state(h, x, R.shape[1], self.ids)
+    inputs_are = "T B I", "U I", "U", "U U", "U"
+    states_are = ("B U",)
 
     def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, R, c, *h0 = inputs
@@ -193,7 +189,7 @@ class Elman(WindowFunction):
         return (*grads, g_h0) if h0 else grads
 
 
-class ConcatElman(WindowFunction):
+class ConcatElman(_Recurrence):
     """:func:`concat_elman` for the activations of ``FUSED``.
 
     The layer's matrix has four blocks, ``[[O, P], [S, R]]``: ``o_t = O x_t + P h_{t-1} + b_o`` and
@@ -202,17 +198,11 @@ class ConcatElman(WindowFunction):
     steps at once is ``g_o_{t+1} @ P``, the second is the loop's.
     """
 
-    def __init__(self, act: Activation, ids: NdArray | None = None) -> None:
-        self.act = act
-        self.ids = ids
+    inputs_are = "T B I", "J J", "J", "B R"
 
-    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
-        type_check.expect(in_types.size() == 4)
-        x, W, b, h = in_types
-        expect_inputs(x, self.ids)
-        expect_matrix(W, x, W.shape[0], W.shape[0])
-        expect_bias(b, W)
-        expect_state(h, x, W.shape[0] - x.shape[-1], self.ids)
+    def known_sizes(self, inputs: Arrays) -> dict[str, int]:
+        n_inputs, n_outputs = inputs[0].shape[-1:], inputs[1].shape[:1]
+        return {**super().known_sizes(inputs), "R": sum(n_outputs) - sum(n_inputs)}
 
     def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, h0 = inputs

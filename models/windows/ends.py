@@ -13,9 +13,6 @@ from models.windows.function import (
     Arrays,
     Gradients,
     WindowFunction,
-    expect_bias,
-    expect_matrix,
-    expect_window,
     masked,
     rows,
     sum_by_id,
@@ -85,10 +82,7 @@ def project(h: Variable, layer: L.Linear, mask: NdArray | None = None) -> Variab
 class Embed(WindowFunction):
     """The vectors of :class:`Embedded`. Backward, a row's gradient is the sum over its places."""
 
-    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
-        type_check.expect(in_types.size() == 2)
-        _, W = in_types
-        type_check.expect(W.dtype.kind == "f", W.ndim == 2)
+    inputs_are = "T B int", "V U"
 
     def forward(self, inputs: Arrays) -> Arrays:
         self.retain_inputs((0, 1))
@@ -103,15 +97,10 @@ class Embed(WindowFunction):
 class Project(WindowFunction):
     """:func:`project`. ``y = h W^T + b``; ``g_h = g_y W``, ``g_W = g_y^T h``, ``g_b = sum g_y``."""
 
+    inputs_are = "T B U", "V U", "V"
+
     def __init__(self, mask: NdArray | None) -> None:
         self.mask = mask
-
-    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
-        type_check.expect(in_types.size() == 3)
-        h, W, b = in_types
-        expect_window(h)
-        expect_matrix(W, h, W.shape[0], h.shape[2])
-        expect_bias(b, W)
 
     def forward(self, inputs: Arrays) -> Arrays:
         h, W, b = inputs

@@ -6,17 +6,12 @@ import chainer.links as L
 from chainer import Variable
 from chainer.backend import get_array_module
 from chainer.types import NdArray
-from chainer.utils import type_check
 
 from models.windows import kernels
 from models.windows.function import (
     Arrays,
     Gradients,
     WindowFunction,
-    expect_bias,
-    expect_matrix,
-    expect_state,
-    expect_window,
     masked,
     rows,
     state_gradient,
@@ -67,19 +62,11 @@ class LSTM(WindowFunction):
     Every factor that does not hold ``g_h`` or ``g_c`` is computed for the whole window before.
     """
 
+    inputs_are = "T B I", "4U I", "4U", "4U U"
+    states_are = "B U", "B U"
+
     def __init__(self, mask: NdArray | None) -> None:
         self.mask = mask
-
-    def check_type_forward(self, in_types: type_check.TypeInfoTuple) -> None:
-        type_check.expect(in_types.size() >= 4)
-        x, W, b, R = in_types[:4]
-        expect_window(x)
-        type_check.expect(R.ndim == 2)
-        expect_matrix(R, x, 4 * R.shape[1], R.shape[1])
-        expect_matrix(W, x, 4 * R.shape[1], x.shape[2])
-        expect_bias(b, W)
-        for state in in_types[4:]:
-            expect_state(state, x, R.shape[1])
 
     def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, R, *c0_h0 = inputs
