@@ -7,6 +7,7 @@ python compare_architectures.py rnn lstm --epoch 40 --seed 1 --out comparison
 if __name__ == "__main__":
     from support import quiet_end
 
+    quiet_end.end_without_packages()
     quiet_end.end_on_signals()  # until the training can save itself
 
 import argparse
@@ -23,7 +24,7 @@ import numpy as np
 import train_simple_sequence
 from models import ARCHS
 from support.command_line import FOLDER, ArgumentParser
-from support.drawing import DPI, WIDTH, save_figure, style_of
+from support.drawing import new_figure, save_figure, style_of
 from training.processes import here, run
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ _PANELS = {
 
 def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Read the command line; return what is ours and the options of every training, a list."""
-    parser = ArgumentParser(__doc__.split("\n")[0])
+    parser = ArgumentParser(__doc__)
     parser.epilog = (
         "All other options are those of train_simple_sequence.py. They hold for every ARCH."
     )
@@ -93,10 +94,9 @@ def draw(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     Returns:
         matplotlib.figure.Figure
     """
-    from matplotlib.figure import Figure
+    figure = new_figure(5.6, layout="constrained")
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(WIDTH, 5.6), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(_PANELS), sharex=True)
     for axes, (key, label) in zip(panels, _PANELS.items(), strict=True):
         for arch, log in logs.items():

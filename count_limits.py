@@ -11,6 +11,7 @@ soon as it is there, and a sweep that is started again goes on after those it fi
 if __name__ == "__main__":
     from support import quiet_end
 
+    quiet_end.end_without_packages()
     quiet_end.end_on_signals()
 
 import argparse
@@ -53,7 +54,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = ArgumentParser(__doc__.split("\n")[0])
+    parser = ArgumentParser(__doc__)
     add = parser.add_argument
     add(
         "--archs",

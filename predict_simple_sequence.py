@@ -9,6 +9,7 @@ python predict_simple_sequence.py -a lstm --prime "It was" --temperature 0.5
 if __name__ == "__main__":
     from support import quiet_end
 
+    quiet_end.end_without_packages()
     quiet_end.end_on_signals()
 
 import argparse
@@ -48,7 +49,7 @@ from training.processes import run
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = ArgumentParser(__doc__.split("\n")[0])
+    parser = ArgumentParser(__doc__)
     add = parser.add_argument
     add("-a", "--arch", choices=ARCHS, help="architecture, for a check (default: the model's)")
     add(

@@ -10,6 +10,7 @@ mpiexec -n 2 python train_simple_sequence.py --distributed
 if __name__ == "__main__":
     from support import quiet_end
 
+    quiet_end.end_without_packages()
     quiet_end.end_on_signals()  # until the training can save itself
 
 import sys
@@ -40,7 +41,7 @@ from training.stop import Stop
 
 def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
-    args = parse_arguments(__doc__.split("\n")[0], argv)
+    args = parse_arguments(__doc__, argv)
     data = read_data(args)
     show_beginning(args, data)
 

@@ -11,7 +11,7 @@ from counting.scores import periods
 from counting.traces import correlations, position_in_run, record, recurrent_layers
 from models import Model
 from models.generation import generate
-from support.drawing import DPI, MISTAKE, STYLES, WIDTH, Style
+from support.drawing import MISTAKE, STYLES, Style, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,8 +56,6 @@ def draw_counting(model: Model, arch: str, layer: int = 1) -> "Figure":
     Returns:
         matplotlib.figure.Figure
     """
-    from matplotlib.figure import Figure
-
     tokens = periods(len(model.embed.W), 2)
     generated = generate(model, tokens[:1], len(tokens) - 1)
     states, probabilities = record(model, model.xp.asarray(tokens), layer)
@@ -68,7 +66,7 @@ def draw_counting(model: Model, arch: str, layer: int = 1) -> "Figure":
     link = recurrent_layers(model)[layer - 1]
     unit = "cell" if link.state_names[0] == "c" else "unit"
 
-    figure = Figure(figsize=(WIDTH, 7.8), dpi=DPI, layout="constrained")
+    figure = new_figure(7.8, layout="constrained")
     grid = figure.subplots(
         4,
         2,

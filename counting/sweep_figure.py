@@ -8,7 +8,7 @@ import chainer_compat
 
 from counting.sweep import Outcome
 from models import ARCHS
-from support.drawing import DPI, HATCHES, STYLES, WIDTH, Style, style_of
+from support.drawing import HATCHES, STYLES, Style, new_figure, style_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,12 +32,11 @@ def draw_limits(outcomes: Sequence[Outcome]) -> "Figure":
     Returns:
         matplotlib.figure.Figure
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter, StrMethodFormatter
-
     archs = [arch for arch in ARCHS if any(one.cell.arch == arch for one in outcomes)]
     vocabularies = sorted({one.cell.n_vocab for one in outcomes})
-    figure = Figure(figsize=(WIDTH, 6.2), dpi=DPI, layout="constrained")
+    figure = new_figure(6.2, layout="constrained")
+    from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+
     shares, updates = figure.subplots(2, sharex=True)
     for number, arch in enumerate(archs):
         for group, n_vocab in enumerate(vocabularies):

@@ -13,7 +13,7 @@ import chainer_compat
 from chainer.training import Extension, Trainer
 
 from support.command_line import one_line
-from support.drawing import DPI, STYLES, WIDTH, save_figure
+from support.drawing import STYLES, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,12 +113,9 @@ class PlotLog(Extension):
 @functools.cache
 def _frame() -> "Figure":
     """What is alike in all pictures, made once: ticks take longer than curves."""
-    # Imported here because it takes as long as some trainings, and without pyplot, which would look
-    # for a screen.
-    from matplotlib.figure import Figure
+    figure = new_figure(4)
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(WIDTH, 4), dpi=DPI)
     figure.subplots_adjust(left=0.12, right=0.97, bottom=0.13, top=0.91)
     axes = figure.add_subplot()
     axes.set_xlabel("epoch (sweeps over the training data)")

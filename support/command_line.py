@@ -13,7 +13,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from support.files import check_writable, remove_temporary_files
 
@@ -43,10 +43,24 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """An ``argparse.ArgumentParser`` whose errors are one line, without the usage before it."""
+    """An ``argparse.ArgumentParser`` whose errors are one line, without the usage before it.
 
-    def __init__(self, description: str) -> None:
-        super().__init__(description=description, formatter_class=_HelpFormatter)
+    Args:
+        description (str or None): its first line says what the command does: a module's docstring,
+            which is None under ``python -OO``.
+    """
+
+    def __init__(self, description: str | None) -> None:
+        summary = description and description.partition("\n")[0]
+        super().__init__(description=summary, formatter_class=_HelpFormatter)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """As argparse does; but ``--length=--`` has a value, which it takes away before 3.13."""
+        parsed, rest = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            if getattr(parsed, action.dest, None) == []:
+                self.error(f"argument {'/'.join(action.option_strings)}: '--' is no value for it")
+        return parsed, rest
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line on stderr and exit with code 2."""

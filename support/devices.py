@@ -1,5 +1,6 @@
 """What the machine has: cores, memory, CUDA devices; and how memory is given back to it."""
 
+import contextlib
 import os
 import sys
 
@@ -9,6 +10,12 @@ from support.command_line import UsageError
 
 # glibc's malloc learns from what is freed, up to 32 MiB (see "M_MMAP_THRESHOLD" in mallopt(3)).
 _LARGE = 31 * 2**20
+_ENDLESS = 2**62  # bytes, more than any machine has
+# Limit, usage, and what names in memory.stat begin with; of cgroups version 2, then of version 1.
+_CGROUP_FILES = (
+    ("memory.max", "memory.current", ""),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+)
 
 
 def cores() -> int:
@@ -21,18 +28,32 @@ def cores() -> int:
 def check_memory(n_bytes: int, given: str, gpu: int = -1) -> None:
     """Raise UsageError if there is less memory than the options ``given`` need.
 
+    Of a machine all of its memory counts. Of a container (a cgroup of Linux) and of a GPU what is
+    not in use counts: in a container the system ends a process that takes more, without a word.
+
     Args:
         n_bytes (int): that they need.
         given (str): the options and their values.
         gpu (int): CUDA device that they need it on, negative for the machine's own memory.
     """
-    place = "this machine" if gpu < 0 else f"GPU {gpu}"
-    available = _physical_memory() if gpu < 0 else _free_memory(gpu)
+    if gpu >= 0:
+        available, place = _free_memory(gpu), f"GPU {gpu} has"
+    else:
+        available, place = _physical_memory(), "this machine has"
+        if _container_memory() < available:
+            available, place = _container_memory(), "this container's limit leaves"
     if n_bytes > available:
         raise UsageError(
-            f"arguments {given} need about {n_bytes / 2**30:,.0f} GiB of memory, "
-            f"and {place} has {available / 2**30:,.0f} GiB"
+            f"arguments {given} need about {_size(n_bytes)} of memory, "
+            f"and {place} {_size(available)}"
         )
+
+
+def _size(n_bytes: int) -> str:
+    """Bytes as a person reads them."""
+    if n_bytes < 10 * 2**30:
+        return f"{n_bytes / 2**20:,.0f} MiB"
+    return f"{n_bytes / 2**30:,.0f} GiB"
 
 
 def _free_memory(gpu: int) -> int:
@@ -48,7 +69,47 @@ def _physical_memory() -> int:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
-        return 2**62
+        return _ENDLESS
+
+
+def _container_memory(root: str = "/") -> int:
+    """Bytes that the limits of this process's cgroup, and of those it is in, leave.
+
+    Args:
+        root (str): where ``proc`` and ``sys`` are.
+
+    Returns:
+        int: where there is no limit, more than any machine has.
+    """
+    left = _ENDLESS
+    with contextlib.suppress(OSError), open(os.path.join(root, "proc/self/cgroup")) as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            if controllers in ("", "memory"):
+                folder = os.path.join(root, "sys/fs/cgroup", controllers)
+                # Of a path that the container does not see, the last one left is the container.
+                parts = path.split("/")
+                for n_parts in range(len(parts), 0, -1):
+                    left = min(left, _left_in_cgroup(folder + "/".join(parts[:n_parts])))
+    return left
+
+
+def _left_in_cgroup(folder: str) -> int:
+    """The same of one cgroup alone. What files occupy is given back when it is needed."""
+    for limit, usage, prefix in _CGROUP_FILES:
+        try:
+            numbers = [int(_read(folder, name)) for name in (limit, usage)]
+            statistics = dict(line.split() for line in _read(folder, "memory.stat").splitlines())
+        except (OSError, ValueError):  # no such cgroup, or "max" for a limit
+            continue
+        of_files = sum(int(statistics.get(f"{prefix}{kind}active_file", 0)) for kind in ("", "in"))
+        return max(numbers[0] - numbers[1] + of_files, 0)
+    return _ENDLESS
+
+
+def _read(folder: str, name: str) -> str:
+    with open(os.path.join(folder, name)) as file:
+        return file.read()
 
 
 def check_gpu(number: int) -> None:

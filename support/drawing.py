@@ -1,6 +1,8 @@
-"""What all pictures share: looks, size, and files of the kind that their name says."""
+"""What all pictures share: matplotlib's set-up, looks, size, files of the kind that they name."""
 
 import argparse
+import functools
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +29,8 @@ STYLES: tuple[Style, ...] = (
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo")  # one for each style
 MISTAKE = "#D55E00"  # no curve's
 # As wide as a README shows a picture, some 800 pixels, with letters as large as its own.
-WIDTH = 6.7  # inches
-DPI = 120
+_WIDTH = 6.7  # inches
+_DPI = 120
 KINDS = (".png", ".pdf", ".svg")
 
 
@@ -42,6 +44,34 @@ def picture(text: str) -> str:
     if os.path.splitext(text)[1].lower() not in KINDS:
         raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(KINDS)}")
     return text
+
+
+def new_figure(height: float, **options: Any) -> "Figure":
+    """An empty matplotlib Figure of the common width. Import no other part of matplotlib before.
+
+    Args:
+        height (float): inches.
+        options: of ``Figure``.
+    """
+    _set_up_matplotlib()
+    # Imported here because it takes as long as some trainings, and without pyplot, which would look
+    # for a screen.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(_WIDTH, height), dpi=_DPI, **options)
+
+
+@functools.cache
+def _set_up_matplotlib() -> None:
+    """Draw alike everywhere, whatever the user's environment and matplotlibrc say."""
+    # A notebook names a backend that only its own environment has; importing would fail.
+    os.environ["MPLBACKEND"] = "agg"
+    # It warns of settings, which are not used, and of having no folder for its cache; then it takes
+    # a temporary one, and removes that at the end.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    import matplotlib
+
+    matplotlib.rcParams.update(matplotlib.rcParamsDefault)
 
 
 def save_figure(figure: "Figure", path: str, **options: Any) -> None:

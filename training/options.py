@@ -64,7 +64,7 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def parse_arguments(description: str, argv: Sequence[str]) -> argparse.Namespace:
+def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line of a training.
 
     Returns:

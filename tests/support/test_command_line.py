@@ -73,6 +73,23 @@ class TestArgumentParser:
             ArgumentParser("what it does").parse_args(["--a\nb"])
         assert capsys.readouterr().err.count("\n") == 1
 
+    @pytest.mark.parametrize("words", [["--length=--"], ["-l--"], ["--names=--"]])
+    def test_takes_two_dashes_for_no_list(self, capsys, words):
+        parser = ArgumentParser("what it does")
+        parser.add_argument("-l", "--length", type=whole_number(1))
+        parser.add_argument("--names", nargs="+", choices=["a"])
+        with pytest.raises(SystemExit) as end:
+            parser.parse_args(words)
+        assert end.value.code == 2
+        err = capsys.readouterr().err
+        assert "error: argument -" in err and "'--'" in err
+
+    def test_describes_by_the_first_line(self):
+        assert ArgumentParser("what it does\n\nand more").description == "what it does"
+
+    def test_does_without_a_description(self):
+        assert not ArgumentParser(None).description
+
     def test_names_the_default_where_there_is_one(self):
         parser = ArgumentParser("what it does")
         parser.add_argument("--unit", default=100, help="units")

@@ -10,8 +10,9 @@ import chainer_compat
 import pytest
 from chainer.backends import cuda
 
+from support import devices
 from support.command_line import UsageError
-from support.devices import check_gpu
+from support.devices import check_gpu, check_memory
 from tests.commands import ROOT
 
 # In a fresh interpreter, because malloc never forgets what it has learned.
@@ -41,6 +42,82 @@ def test_arrays_made_anew_touch_no_new_pages():
         [sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 100
+
+
+class TestCheckMemory:
+    """With stand-ins for the files that Linux shows."""
+
+    @staticmethod
+    def cgroup(root, path, version, limit, usage, of_files=0):
+        """Files of a cgroup of version 1 or 2."""
+        names = {
+            1: ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+            2: ("", "memory.max", "memory.current", ""),
+        }
+        controller, limit_name, usage_name, prefix = names[version]
+        folder = root / "sys" / "fs" / "cgroup" / controller / path
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / limit_name).write_text(f"{limit}\n")
+        (folder / usage_name).write_text(f"{usage}\n")
+        (folder / "memory.stat").write_text(
+            f"anon 7\n{prefix}active_file {of_files}\n{prefix}inactive_file {2 * of_files}\n"
+        )
+
+    @staticmethod
+    def left(root, *lines):
+        """What a process is left that is in these cgroups."""
+        (root / "proc" / "self").mkdir(parents=True)
+        (root / "proc" / "self" / "cgroup").write_text("".join(f"{line}\n" for line in lines))
+        return devices._container_memory(str(root))
+
+    V1 = "9:name=systemd:/", "4:memory:/a/b", "0::/"
+    V2 = ("0::/a/b",)
+
+    @pytest.mark.parametrize("version, lines", [(1, V1), (2, V2)])
+    def test_of_a_limit_what_is_in_use_is_gone(self, tmp_path, version, lines):
+        self.cgroup(tmp_path, "a/b", version, 1000, 600)
+        assert self.left(tmp_path, *lines) == 400
+
+    @pytest.mark.parametrize("version, lines", [(1, V1), (2, V2)])
+    def test_what_files_occupy_is_given_back(self, tmp_path, version, lines):
+        self.cgroup(tmp_path, "a/b", version, 1000, 600, of_files=100)
+        assert self.left(tmp_path, *lines) == 700
+
+    @pytest.mark.parametrize("version, lines", [(1, V1), (2, V2)])
+    def test_limits_of_those_above_count(self, tmp_path, version, lines):
+        self.cgroup(tmp_path, "a/b", version, 1000, 100)
+        self.cgroup(tmp_path, "a", version, 800, 200)
+        assert self.left(tmp_path, *lines) == 600
+
+    @pytest.mark.parametrize("version, lines", [(1, V1), (2, V2)])
+    def test_a_path_that_the_container_does_not_see_is_its_root(self, tmp_path, version, lines):
+        self.cgroup(tmp_path, "", version, 1000, 100)
+        assert self.left(tmp_path, *lines) == 900
+
+    def test_more_than_the_limit_in_use_leaves_nothing(self, tmp_path):
+        self.cgroup(tmp_path, "a/b", 2, 1000, 1100)
+        assert self.left(tmp_path, *self.V2) == 0
+
+    def test_without_a_limit_there_is_no_end(self, tmp_path):
+        self.cgroup(tmp_path, "a/b", 2, "max", 100)
+        assert self.left(tmp_path, *self.V2) > 2**60
+
+    def test_without_such_files_there_is_no_end(self, tmp_path):
+        assert devices._container_memory(str(tmp_path)) > 2**60
+
+    def test_says_whose_limit_it_is(self, monkeypatch):
+        monkeypatch.setattr(devices, "_physical_memory", lambda: 64 * 2**30)
+        monkeypatch.setattr(devices, "_container_memory", lambda: 150 * 2**20)
+        check_memory(150 * 2**20, "--unit 1")
+        with pytest.raises(UsageError) as refusal:
+            check_memory(250 * 2**20, "--unit 1000")
+        assert str(refusal.value) == (
+            "arguments --unit 1000 need about 250 MiB of memory, "
+            "and this container's limit leaves 150 MiB"
+        )
+        monkeypatch.setattr(devices, "_container_memory", lambda: 2**62)
+        with pytest.raises(UsageError, match=r"need about 65 GiB .* this machine has 64 GiB"):
+            check_memory(65 * 2**30, "--unit 1000000")
 
 
 class TestCheckGpu:

@@ -1,12 +1,24 @@
 import argparse
 import os
+import subprocess
+import sys
 
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from models import ARCHS
-from support.drawing import HATCHES, KINDS, MISTAKE, STYLES, picture, save_figure, style_of
+from support.drawing import (
+    HATCHES,
+    KINDS,
+    MISTAKE,
+    STYLES,
+    new_figure,
+    picture,
+    save_figure,
+    style_of,
+)
+from tests.commands import ROOT
 
 BEGINNINGS = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
 
@@ -32,6 +44,55 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_old_file(tmp_path):
     with pytest.raises(ValueError):
         save_figure(figure, str(path))
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["figure.png"]
+
+
+DRAW = """
+from support.drawing import new_figure, save_figure
+figure = new_figure(1)
+figure.text(0.5, 0.5, "text")
+save_figure(figure, "figure.png")
+"""
+
+
+@pytest.fixture
+def draw(tmp_path):
+    """What another process draws, in an empty folder and an environment that is changed."""
+
+    def run(**environment):
+        words = [sys.executable, "-c", DRAW]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, check=True)
+        assert done.stdout == done.stderr == b""
+        return (tmp_path / "figure.png").read_bytes()
+
+    return run
+
+
+@pytest.fixture
+def expected(tmp_path):
+    path = tmp_path / "expected.png"
+    figure = new_figure(1)
+    figure.text(0.5, 0.5, "text")
+    save_figure(figure, str(path))
+    return path.read_bytes()
+
+
+def test_a_notebooks_backend_is_not_used(draw, expected):
+    assert draw(MPLBACKEND="module://no_such_module.of_a_notebook") == expected
+
+
+def test_a_users_settings_are_not_used(draw, expected, tmp_path):
+    settings = ["text.usetex: True", "backend: nosuchbackend", "nosuchkey: 1", "font.size: 30"]
+    (tmp_path / "matplotlibrc").write_text("\n".join(settings))
+    assert draw() == expected
+
+
+def test_without_a_home_no_cache_is_left(draw, expected, tmp_path, monkeypatch):
+    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
+    (tmp_path / "temporary").mkdir()
+    # Not even root makes a folder there.
+    assert draw(HOME="/proc/none", TMPDIR=str(tmp_path / "temporary")) == expected
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_architectures_differ_in_colour_and_in_all_that_grey_leaves():
