@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import chainer_compat
 
@@ -11,6 +12,12 @@ import pytest
 
 from support.devices import missing_for_gpu
 from tests.commands import ROOT
+
+# All that is left of a test, failed or not, is left in the checkout.
+TEMPORARY = ROOT / ".pytest_cache" / "temporary"
+TEMPORARY.mkdir(parents=True, exist_ok=True)
+tempfile.tempdir = os.environ["TMPDIR"] = str(TEMPORARY)
+os.environ["MPLCONFIGDIR"] = str(TEMPORARY / "matplotlib")
 
 # In the background of a shell SIGINT is ignored, and the commands started here would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

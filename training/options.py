@@ -29,6 +29,7 @@ N_UNITS = 100
 BPROP_LEN = 20
 BATCH_SIZE = 10
 LEARNING_RATE = 0.0005
+_BESIDE_ARRAYS = 64 * 2**20  # bytes: what is imported to train and to draw, and malloc's reserve
 # Values that a snapshot is bound to, beside those of the data.
 _FIXED = "arch", "unit", "batchsize", "bproplen", "seed"
 # Values that may be others when a training is resumed.
@@ -280,7 +281,8 @@ def training_memory(arch: str, n_vocab: int, n_units: int, predictions: int) -> 
     n_parameters = sum(math.prod(shape) for shape in shapes.values())
     # float32: parameters, gradients and Adam's two moments; for every prediction of a window, the
     # logits, their softmax and gradient, and about a dozen vectors of units.
-    return 4 * (4 * n_parameters + predictions * (3 * n_vocab + 12 * n_units))
+    arrays = 4 * (4 * n_parameters + predictions * (3 * n_vocab + 12 * n_units))
+    return arrays + _BESIDE_ARRAYS
 
 
 def resume_command(argv: Sequence[str], snapshot: str, **changed: int) -> str:

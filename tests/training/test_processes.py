@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -147,7 +148,10 @@ def test_four_processes_then_one_then_two_train_as_one(alone, tmp_path):
 def test_killing_a_process_ends_the_job_and_auto_goes_on(alone, tmp_path):
     process = start(tmp_path, 2, *ENDLESS)
     wait_for(tmp_path / "result" / "snapshot_iter_2", process)
-    os.kill(process_of(process, 1), signal.SIGKILL)
+    pid = process_of(process, 1)
+    shared = re.findall("/mpich_shm.*", pathlib.Path(f"/proc/{pid}/maps").read_text())
+    assert all(line.endswith("(deleted)") for line in shared)  # else it would be left in /dev/shm
+    os.kill(pid, signal.SIGKILL)
     code, out, _ = finish(process)
     assert code == signal.SIGKILL
     assert "Killed (signal 9)" in out
