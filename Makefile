@@ -1,13 +1,15 @@
 # Everything a newcomer types. The environment is made on first use, in .venv.
 
 VENV ?= .venv
+RUNS = $(if $(1),$(shell $(1) -c 'print(1)' 2>/dev/null))
+# Empty, too, where the interpreter that .venv was made with has gone.
+VENV_RUNS := $(call RUNS,$(VENV)/bin/python)
 # The interpreter that .venv is made with. One that is there already is kept, unless PYTHON is given.
 ifeq ($(origin PYTHON), undefined)
-PYTHON := $(firstword $(wildcard $(VENV)/bin/python) python3)
+PYTHON := $(if $(VENV_RUNS),$(VENV)/bin/python,python3)
 endif
 # pyenv puts a python3.13 on the PATH that runs only where 3.13 is its current version.
 PYENV = $(addsuffix /bin/python,$(shell pyenv prefix $(PYTHON:python%=%) 2>/dev/null))
-RUNS = $(if $(1),$(shell $(1) -c 'print(1)' 2>/dev/null))
 INTERPRETER := $(or $(if $(call RUNS,$(PYTHON)),$(PYTHON)),$(if $(call RUNS,$(PYENV)),$(PYENV)))
 VERSION := $(if $(INTERPRETER),$(shell $(INTERPRETER) -c \
     'import sys; print("%d.%d" % sys.version_info[:2])'))
@@ -38,13 +40,13 @@ coverage: $(VENV)/dev-$(VERSION)  ## run all tests, and say which lines and bran
 	$(VENV)/bin/python -m coverage report
 
 check: $(VENV)/dev-$(VERSION)  ## check style, formatting and types
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m mypy
 
-test-all-pythons:  ## run the tests on every interpreter of 3.10 to 3.13 that is found
+test-all-pythons:  ## run the tests on every interpreter of 3.10 to 3.15 that is found
 	@found=; missing=; \
-	for version in 3.10 3.11 3.12 3.13; do \
+	for version in 3.10 3.11 3.12 3.13 3.14 3.15; do \
 	    run="$(MAKE) --no-print-directory VENV=.venv-$$version PYTHON=python$$version"; \
 	    if $$run --silent interpreter 2>/dev/null; then \
 	        echo "== Python $$version"; \
@@ -54,7 +56,8 @@ test-all-pythons:  ## run the tests on every interpreter of 3.10 to 3.13 that is
 	        missing="$$missing $$version"; \
 	    fi; \
 	done; \
-	echo "Tests passed on:$${found:- none}. Not found:$${missing:- none}."
+	echo "Tests passed on:$${found:- none}. Not found:$${missing:- none}."; \
+	test -n "$$found"
 
 # Where NVIDIA's driver is, CuPy is installed for them; elsewhere it would be of no use.
 test-gpu: $(VENV)/dev-$(VERSION) $(if $(shell command -v nvidia-smi),$(VENV)/gpu-$(VERSION))
@@ -83,12 +86,20 @@ clean:  ## remove the environments and what running has left, but no results
 interpreter:
 	@test -n "$(INTERPRETER)" || { echo "$(PYTHON) is not there, or does not run" >&2; exit 1; }
 	@$(INTERPRETER) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	    echo "$(PYTHON) is Python $(VERSION), too old: 3.10 to 3.13 is needed, as in" \
+	    echo "$(PYTHON) is Python $(VERSION), too old: 3.10 to 3.15 is needed, as in" \
 	        "PYTHON=python3.12 make train" >&2; exit 1; }
+
+# Made again, and with it all that follows, where it does not run.
+ifeq ($(VENV_RUNS),)
+.PHONY: $(VENV)/main-$(VERSION)
+endif
 
 # One stamp for each set of requirements and version of Python: made again only when those change.
 $(VENV)/main-$(VERSION): requirements/build.txt requirements.txt | interpreter
-	@test -e $@ || $(INTERPRETER) -m venv --clear $(VENV)
+	@test -e $@ -a -n "$(VENV_RUNS)" || $(INTERPRETER) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make $(VENV): it lacks venv or ensurepip, which Debian and Ubuntu" \
+	        "have in a package of their own: apt install python3-venv" >&2; exit 1; }
+	@test -e $@ -a -n "$(VENV_RUNS)" || $(INTERPRETER) -m venv --clear $(VENV)
 	@echo "Installing what training needs into $(VENV) ..."
 	@$(PIP) -r requirements/build.txt
 	@$(PIP) --no-build-isolation -r requirements.txt

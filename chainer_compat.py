@@ -1,4 +1,4 @@
-"""Make ``import chainer`` work, quietly, on Python 3.10-3.13 with NumPy 2.
+"""Make ``import chainer`` work, quietly, on Python 3.10 to 3.15 with NumPy 2.
 
 Chainer 7.8.1 is from 2022. Import this module before ``chainer``, as every module of this
 project does; nothing else here knows how old Chainer is. Each patch below mends one thing that

@@ -9,9 +9,12 @@ soon as it is there, and a sweep that is started again goes on after those it fi
 """
 
 if __name__ == "__main__":
+    from support.interpreter import check_interpreter
+
+    check_interpreter()
+
     from support import quiet_end
 
-    quiet_end.end_without_packages()
     quiet_end.end_on_signals()
 
 import argparse

@@ -7,9 +7,12 @@ python predict_simple_sequence.py -a lstm --prime "It was" --temperature 0.5
 """
 
 if __name__ == "__main__":
+    from support.interpreter import check_interpreter
+
+    check_interpreter()
+
     from support import quiet_end
 
-    quiet_end.end_without_packages()
     quiet_end.end_on_signals()
 
 import argparse
@@ -99,9 +102,6 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
-    # No default of argparse, which takes a default that is given for one that is not.
-    if args.primeindex is None:
-        args.primeindex = 1
     if args.layer and not args.plot:
         raise UsageError("argument --layer: works only with --plot")
     if args.seed is not None and not (args.temperature or args.top_k):
@@ -170,6 +170,8 @@ def prime_ids(
 ) -> Sequence[int] | NDArray[np.integer]:
     """The ids that the options name to begin with."""
     if args.prime is None:
+        if args.primeindex is None:
+            return [min(1, n_vocab - 1)]
         if args.primeindex >= n_vocab:
             raise UsageError(
                 f"argument -p/--primeindex: {args.primeindex} is not in the vocabulary of "

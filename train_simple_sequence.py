@@ -8,9 +8,12 @@ mpiexec -n 2 python train_simple_sequence.py --distributed
 """
 
 if __name__ == "__main__":
+    from support.interpreter import check_interpreter
+
+    check_interpreter()
+
     from support import quiet_end
 
-    quiet_end.end_without_packages()
     quiet_end.end_on_signals()  # until the training can save itself
 
 import sys

@@ -12,6 +12,7 @@ from chainer.training import Extension, Trainer, extensions
 from support.command_line import ERASE, progress_bar
 
 _SECONDS_BETWEEN = 0.1
+_LONGEST = 1e13  # seconds, somewhat less than timedelta can hold
 
 
 class _WithoutControlCharacters:
@@ -60,9 +61,11 @@ class ProgressBar(Extension):
         started_at, started_epoch = self._started
         epoch = trainer.updater.epoch_detail
         n_epochs, _ = trainer.stop_trigger.get_training_length()
-        epochs_per_second = (epoch - started_epoch) / (now - started_at)
+        # At a high epoch an update of few tokens is too small a step for a float.
+        epochs_per_second = max(epoch - started_epoch, 1e-12) / (now - started_at)
         tokens = epochs_per_second * len(trainer.updater.get_iterator("main").dataset)
-        left = datetime.timedelta(seconds=round(max(n_epochs - epoch, 0) / epochs_per_second))
+        seconds = max(n_epochs - epoch, 0) / epochs_per_second
+        left = datetime.timedelta(seconds=round(min(seconds, _LONGEST)))
         text = (
             f"epoch {epoch:.2f}/{n_epochs}, iteration {trainer.updater.iteration}, "
             f"{tokens:,.0f} tokens/s, {left} left"

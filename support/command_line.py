@@ -8,7 +8,9 @@ import gc
 import io
 import math
 import os
+import shlex
 import shutil
+import string
 import sys
 import traceback
 import warnings
@@ -17,6 +19,7 @@ from typing import Any, NoReturn
 
 from support.files import check_writable, remove_temporary_files
 
+_PLAIN = f"{string.ascii_letters}{string.digits}./_-"  # to every shell
 ERASE = "\033[J"  # from the cursor on, on a terminal
 
 
@@ -195,6 +198,26 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None 
 def another_command(script: str) -> list[str]:
     """The words that start another of the commands, as the user has started this one."""
     return [sys.orig_argv[0], os.path.join(os.path.dirname(sys.argv[0]), script)]
+
+
+def shell_command(words: Sequence[str]) -> str:
+    """The words as one line to be pasted into a shell, whatever is in the names of files."""
+    return " ".join(map(_quoted, words))
+
+
+def _quoted(word: str) -> str:
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    if word.isprintable() and word.encode(encoding, "replace").decode(encoding) == word:
+        return shlex.quote(word)
+    # Bytes that are no text here: as bash and zsh read them.
+    letters = map(chr, os.fsencode(word))
+    plain = (c if c in _PLAIN else f"\\{ord(c):03o}" for c in letters)
+    return f"$'{''.join(plain)}'"
+
+
+def path_word(path: str) -> str:
+    """The path as a word of a command line that is not taken for an option."""
+    return os.path.join(".", path) if path.startswith("-") else path
 
 
 def _explain(error: BaseException) -> tuple[str, int]:

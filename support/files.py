@@ -47,7 +47,9 @@ def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
         OSError: if that fails; then a file of that name is as it was.
     """
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    # A file's name has at most 255 bytes; with this much of it, the temporary one has no more.
+    beginning = os.fsdecode(os.fsencode(name)[:200])
+    temporary = os.path.join(folder, f".{beginning}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w+b") as file:
             _lock(file)

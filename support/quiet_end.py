@@ -1,36 +1,13 @@
-"""How a command ends that cannot go on, or is interrupted, while it still imports: in one line.
+"""How a command ends that is interrupted before it can end in its own way.
 
-Imported first, imports nothing slow, and runs on interpreters that are too old for the rest.
+Imported first, and imports nothing slow: what comes after takes most of a second.
 """
 
-import importlib.util
 import os
-import shlex
 import signal
-import sys
-
-_NEEDED = ("chainer", "matplotlib", "numpy")  # as requirements.txt has them
 
 
 def end_on_signals() -> None:
     """From now on SIGINT ends the process with code 130, SIGTERM with 143, without a traceback."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: os._exit(128 + number))
-
-
-def end_without_packages() -> None:
-    """Exit with code 2 if this interpreter cannot run the command; name the one that can."""
-    if sys.version_info < (3, 10):  # noqa: UP036 - this is what tells them
-        lack = f"is Python {sys.version.split()[0]}, and 3.10 or newer is needed"
-    else:
-        missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-        if not missing:
-            return
-        lack = f"lacks {', '.join(missing)}"
-    python = os.path.join(os.path.dirname(sys.argv[0]), ".venv", "bin", "python")
-    advice = f"use {shlex.quote(python)}"
-    if not os.path.exists(python) or os.path.samefile(sys.prefix, os.path.dirname(python) + "/.."):
-        advice = f"'make train' makes one that has all of it: {shlex.quote(python)}"
-    program = os.path.basename(sys.argv[0])
-    print(f"{program}: error: {sys.executable} {lack}; {advice}", file=sys.stderr)
-    sys.exit(2)

@@ -7,6 +7,7 @@ import pathlib
 import pty
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -175,8 +176,8 @@ class TestWithTheDefaults:
         predict = str(ROOT / "predict_simple_sequence.py")
         assert lines[16:] == [
             f"Written to result: {model}, log, loss.png, accuracy.png, counting.png",
-            f"Let it run free: {sys.executable} {predict} -m result/{model}",
-            f"Train longer: {sys.executable} {SCRIPT} -a {arch} --epoch 20 "
+            f"Let it run free: {shlex.join([sys.executable, predict])} -m result/{model}",
+            f"Train longer: {shlex.join([sys.executable, SCRIPT])} -a {arch} --epoch 20 "
             "-r result/snapshot_iter_225",
         ]
 
@@ -702,7 +703,7 @@ class TestStandardOutput:
 
     def test_that_was_closed_from_the_beginning_does_not_matter(self, tmp_path):
         """As a program is started by some supervisors."""
-        command = f"exec {sys.executable} {SCRIPT} {' '.join(SMALL)} -e 1 >&-"
+        command = f"exec {shlex.join([sys.executable, SCRIPT, *SMALL])} -e 1 >&-"
         result = subprocess.run(
             command, shell=True, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, check=False
         )

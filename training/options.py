@@ -4,7 +4,6 @@ import argparse
 import importlib.util
 import math
 import re
-import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +16,9 @@ from support.command_line import (
     UsageError,
     add_gpu_option,
     another_command,
+    path_word,
     positive_number,
+    shell_command,
     whole_number,
 )
 from support.devices import check_gpu, check_memory
@@ -303,4 +304,4 @@ def resume_command(argv: Sequence[str], snapshot: str, **changed: int) -> str:
     _, rest = parser.parse_known_args(argv)
     options = [part for name, value in changed.items() for part in (f"--{name}", str(value))]
     command = another_command("train_simple_sequence.py")
-    return shlex.join([*command, *rest, *options, "-r", snapshot])
+    return shell_command([*command, *rest, *options, "-r", path_word(snapshot)])

@@ -7,7 +7,6 @@ after is decided here. What is computed, and when, is not.
 import argparse
 import contextlib
 import os
-import shlex
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -28,7 +27,7 @@ from extensions.tensorboard import TensorBoard
 from extensions.terminal import ProgressBar, print_report
 from models import Model
 from models.model_file import model_path
-from support.command_line import CommandError, another_command
+from support.command_line import CommandError, another_command, path_word, shell_command
 from training.data import Data
 from training.options import resume_command
 from training.processes import here
@@ -134,8 +133,8 @@ def show_end(argv: list[str], args: argparse.Namespace, data: Data, snapshot: Sn
         names.append("tensorboard")
     print(f"Written to {args.out}: {', '.join(names)}")
     sampled = ["--temperature", "0.5"] if args.tokens else []
-    predict = [*another_command("predict_simple_sequence.py"), "-m", path, *sampled]
-    print(f"Let it run free: {shlex.join(predict)}")
+    predict = [*another_command("predict_simple_sequence.py"), "-m", path_word(path), *sampled]
+    print(f"Let it run free: {shell_command(predict)}")
     assert snapshot.last is not None  # saved when the training ended
     longer = resume_command(argv, snapshot.last, epoch=2 * args.epoch)
     print(f"Train longer: {here.command(longer)}")

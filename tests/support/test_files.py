@@ -77,6 +77,11 @@ def assert_equal(actual, expected):
 
 
 class TestWriteFile:
+    @pytest.mark.parametrize("name", [255 * "a", 63 * "\U0001f600"])
+    def test_takes_a_name_as_long_as_names_can_be(self, tmp_path, name):
+        write_file(str(tmp_path / name), lambda file: file.write(b"new"))
+        assert os.listdir(tmp_path) == [name]
+
     def test_writes_what_is_written(self, path):
         write_file(path, lambda file: file.write(b"new"))
         assert content(path) == b"new"

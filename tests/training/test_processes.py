@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -134,7 +135,7 @@ def test_four_processes_then_one_then_two_train_as_one(alone, tmp_path):
     out = succeed(tmp_path, 4, *options, "-e", "4")
     assert "# Processes: 4\n" in out
     assert out.count("Written to result") == 1
-    assert f"mpiexec -n 4 {sys.executable} {SCRIPT}" in out
+    assert f"mpiexec -n 4 {shlex.join([sys.executable, SCRIPT])}" in out
     out = succeed(tmp_path, 1, *options, "-e", "8")
     assert "Resuming from result/snapshot_iter_4" in out
     out = succeed(tmp_path, 2, *options, "-e", "12")
@@ -172,7 +173,8 @@ def test_a_signal_to_one_process_stops_all_of_them(tmp_path):
     assert (code, err) == (128 + signal.SIGTERM, "")
     last = max(int(path.name[14:]) for path in (tmp_path / "result").glob("snapshot_iter_*"))
     command = out.splitlines()[-1]
-    assert command.startswith(f"Stopped. Go on with: mpiexec -n 2 {sys.executable} {SCRIPT}")
+    start_again = shlex.join(["mpiexec", "-n", "2", sys.executable, SCRIPT])
+    assert command.startswith(f"Stopped. Go on with: {start_again}")
     assert command.endswith(f"-r result/snapshot_iter_{last}")
 
 
