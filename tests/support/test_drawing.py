@@ -77,8 +77,9 @@ def expected(tmp_path):
     return path.read_bytes()
 
 
-def test_a_notebooks_backend_is_not_used(draw, expected):
-    assert draw(MPLBACKEND="module://no_such_module.of_a_notebook") == expected
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nosuchbackend"])
+def test_a_notebooks_backend_is_not_used(draw, expected, backend):
+    assert draw(MPLBACKEND=backend) == expected
 
 
 def test_a_users_settings_are_not_used(draw, expected, tmp_path):
