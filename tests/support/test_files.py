@@ -684,6 +684,7 @@ class TestOddArchive:
         with pytest.raises(BadFile):
             read_arrays(path)
 
+    @pytest.mark.filterwarnings("ignore:Overlapped entries:UserWarning")  # of Python itself
     def test_whose_members_overlap_is_refused(self, path):
         """Both entries of the directory point at the first member, as in some bombs."""
         data = bytearray(archive(("a.npy", npy(np.zeros(3))), ("b.npy", npy(np.ones(3)))))
