@@ -1,6 +1,7 @@
 """What tests share: where the project is, and running its commands as a user does."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from support.devices import missing_for_gpu
 from tests.commands import ROOT
+from tests.trainings import SMALL, succeed
 
 # All that is left of a test, failed or not, is left in the checkout.
 TEMPORARY = ROOT / ".pytest_cache" / "temporary"
@@ -64,3 +66,37 @@ def run(tmp_path):
         )
 
     return run_script
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """Run a command only once; give its lines and the folder ``result`` that it has written."""
+    done = {}
+
+    def run(*arguments):
+        if arguments not in done:
+            folder = tmp_path_factory.mktemp("once")
+            done[arguments] = succeed(folder, *arguments), folder / "result"
+        return done[arguments]
+
+    return run
+
+
+@pytest.fixture
+def undisturbed(once):
+    """The folder of a small run that was not disturbed, with a snapshot of every update."""
+    return lambda arch="rnn": once(*SMALL, "-a", arch, "--snapshot-every", "1")[1]
+
+
+@pytest.fixture
+def folder_with(tmp_path, undisturbed):
+    """Fill ``result`` with some snapshots of the undisturbed run of ``rnn``."""
+
+    def fill(*iterations, arch="rnn"):
+        folder = tmp_path / "result"
+        folder.mkdir(exist_ok=True)
+        for iteration in iterations:
+            shutil.copy(undisturbed(arch) / f"snapshot_iter_{iteration}", folder)
+        return folder
+
+    return fill
