@@ -229,4 +229,4 @@ def score(predicted: Sequence[int], n_vocab: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    sys.exit(run(main, output_matters=True))

@@ -5,7 +5,6 @@ import atexit
 import contextlib
 import errno
 import gc
-import io
 import math
 import os
 import shlex
@@ -18,10 +17,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from support.files import check_writable, remove_temporary_files
+from support.output import tolerant_output
+from support.quiet_end import in_order
 
 _PLAIN = f"{string.ascii_letters}{string.digits}./_-"  # to every shell
 ERASE = "\033[J"  # from the cursor on, on a terminal
 
+
+# The terminal has gone, the reader has left, or does not read.
+_NOBODY_LISTENS = (errno.EIO, errno.EPIPE, errno.EAGAIN)
 
 FOLDER = "result"  # that the commands write into, unless told otherwise
 
@@ -159,11 +163,21 @@ def file_error(option: str, path: str, why: object, expected: str) -> CommandErr
     return kind(f"argument {option}: {path or repr(path)} {why}; expected {expected}")
 
 
-def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None = None) -> int:
+def run_command(
+    main: Callable[[list[str]], int | None],
+    argv: list[str] | None = None,
+    output_matters: bool = False,
+) -> int:
     """Run ``main(argv)``; turn what goes wrong into one line on stderr and an exit code.
 
     Warnings, as of a number that overflows, are not shown: what they warn of is told where it
     matters. With ``--debug`` among the arguments they are, and a traceback precedes the line.
+
+    Args:
+        main: the command.
+        argv (list of str or None): its arguments, None for those of the process.
+        output_matters (bool): it was for what it prints. Others go on to their end, which is a good
+            one, where the terminal has gone or nobody reads; only a full disk is told then.
 
     Returns:
         int: the exit code.
@@ -172,27 +186,36 @@ def run_command(main: Callable[[list[str]], int | None], argv: list[str] | None 
     # to leave it alone, it is done a tenth of a second earlier.
     atexit.register(gc.freeze)
     argv = sys.argv[1:] if argv is None else argv
-    debug = given_flags(argv).debug
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started the command
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as we run
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files can be any bytes
-    try:
-        with warnings.catch_warnings():
-            if not debug:
-                warnings.simplefilter("ignore")
-            code = main(argv) or 0
+    given = given_flags(argv)
+    with tolerant_output() as stdout:
+        try:
+            # One process of several would be waited for. It ends at once, and takes all along.
+            clearing_away = contextlib.nullcontext() if given.distributed else in_order()
+            with clearing_away, warnings.catch_warnings():
+                if not given.debug:
+                    warnings.simplefilter("ignore")
+                code = main(argv) or 0
+        except SystemExit as end:  # of argparse, which has said why, or of a signal
+            code = int(end.code or 0)
+        except (Exception, KeyboardInterrupt) as error:
+            message, code = _explain(error)
+            if given.debug:
+                traceback.print_exc()
+            _say(message)
         sys.stdout.flush()
-        return code
-    except (Exception, KeyboardInterrupt) as error:
-        message, code = _explain(error)
-        if debug:
-            traceback.print_exc()
-    program = os.path.basename(sys.argv[0])
-    with contextlib.suppress(OSError):  # where even this cannot be written, the code has to do
-        print(one_line(f"{program}: error: {message}"), file=sys.stderr, flush=True)
-    return code
+        lost = stdout and stdout.failure
+        if not lost or code:
+            return code
+        if output_matters and lost.errno == errno.EPIPE:
+            return 128 + 13  # as any tool that SIGPIPE has ended, the rest not being wanted
+        if output_matters or lost.errno not in _NOBODY_LISTENS:
+            _say(f"standard output cannot be written: {lost.strerror}")
+            return 1
+        return 0
+
+
+def _say(message: str) -> None:
+    print(one_line(f"{os.path.basename(sys.argv[0])}: error: {message}"), file=sys.stderr)
 
 
 def another_command(script: str) -> list[str]:
@@ -232,11 +255,6 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return "not enough memory for these sizes", 1
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", 1
-    if isinstance(error, OSError) and error.errno in (errno.EPIPE, errno.ENOSPC):
-        # Of all that is written, only standard output has no name. Nothing more goes there, or
-        # flushing it at exit would fail once again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return f"standard output cannot be written: {error.strerror}", 1
     return f"unexpected {type(error).__name__}: {error} (--debug tells more)", 1
 
 

@@ -1,5 +1,8 @@
 """``predict_simple_sequence.py --plot``; what it draws is in ``counting/test_figure.py``."""
 
+import subprocess
+import sys
+
 import chainer_compat
 
 import pytest
@@ -8,6 +11,7 @@ import predict_simple_sequence
 from models import ARCHS
 from models.model_file import save_model
 from support.command_line import UsageError, run_command
+from tests.commands import ROOT
 
 
 @pytest.fixture
@@ -87,7 +91,7 @@ def test_refuses_a_vocabulary_that_cannot_be_drawn(model, n_vocab, n_tokens):
 
 
 def test_refuses_a_layer_without_a_plot(model):
-    with pytest.raises(UsageError, match="argument --layer: works only with --plot only"):
+    with pytest.raises(UsageError, match="argument --layer: works only with --plot"):
         predict("-m", model("rnn"), "--layer", 1)
 
 
@@ -103,3 +107,19 @@ def test_folder_that_is_not_there_is_named(model, capsys):
     assert run_command(predict_simple_sequence.main, arguments) == 1
     message = capsys.readouterr().err
     assert message.endswith("error: nowhere/counting.png: No such file or directory\n")
+
+
+def test_interrupted_while_it_writes_the_picture_leaves_nothing(model, tmp_path):
+    path = model("rnn")
+    interrupt = (
+        "import os, runpy, signal, sys\n"
+        "os.fsync = lambda descriptor: signal.raise_signal(signal.SIGINT)\n"
+        "sys.argv = sys.argv[1:]\n"
+        "sys.path[0] = os.path.dirname(sys.argv[0])\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    script = str(ROOT / "predict_simple_sequence.py")
+    command = [sys.executable, "-c", interrupt, script, "-m", path, "--plot", "counting.png"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert [file.name for file in tmp_path.iterdir()] == [path]

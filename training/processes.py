@@ -259,7 +259,7 @@ def _weighted(mean_grad: Callable[..., None], weight: float) -> Callable[..., No
     return mean
 
 
-def run(main: Callable[[list[str]], int]) -> int:
+def run(main: Callable[[list[str]], int], output_matters: bool = False) -> int:
     """Run a command: alone, or with ``--distributed`` as one of the processes of an MPI job.
 
     Of several processes rank 0 alone is heard, unless another one fails alone. One that fails
@@ -267,13 +267,13 @@ def run(main: Callable[[list[str]], int]) -> int:
     returns.
 
     Args:
-        main: see :func:`support.command_line.run_command`.
+        main, output_matters: see :func:`support.command_line.run_command`.
 
     Returns:
         int: the exit code of this process.
     """
     if not given_flags(sys.argv[1:]).distributed:
-        return run_command(main)
+        return run_command(main, output_matters=output_matters)
     try:
         here.join()
     except UsageError:  # which the command meets again, and says
@@ -282,10 +282,7 @@ def run(main: Callable[[list[str]], int]) -> int:
     if here.rank:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - as long as we run
         sys.stderr = held_back
-    try:
-        code = run_command(main)
-    except SystemExit as exit:  # of argparse, its line written
-        code = int(exit.code or 0)
+    code = run_command(main)
     here.leave()
     deadline = time.monotonic() + _SECONDS_TO_FAIL
     while not here.all_left():

@@ -1,0 +1,66 @@
+"""Standard output and standard error that take everything, also where it cannot be written."""
+
+import contextlib
+import errno
+import io
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+
+class Output(io.FileIO):
+    """An open descriptor; what cannot be written to it is lost.
+
+    Attributes:
+        failure (OSError or None): the first reason.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write some of the data, or lose all; return how many bytes are done with."""
+        try:
+            written = super().write(data)
+            if written is None:  # nobody reads, and whoever started the command told us not to wait
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        except OSError as error:
+            self.failure = self.failure or error
+            return len(data)
+        return written
+
+
+@contextlib.contextmanager
+def tolerant_output() -> Iterator[Output | None]:
+    """Within this context nothing that is printed raises an error, then or as Python exits.
+
+    Yields:
+        Output or None: what standard output goes to; None if that is no file, as in a notebook.
+    """
+    before = sys.stdout, sys.stderr
+    stdout, _ = [_replace(name) for name in ("stdout", "stderr")]
+    try:
+        yield stdout
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _replace(name: str) -> Output | None:
+    stream = getattr(sys, name)
+    if stream is None:  # closed by whoever started the command
+        setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as we run
+        return None
+    try:
+        output = Output(stream.fileno(), "w", closefd=False)
+    except (AttributeError, OSError):
+        return None
+    text = io.TextIOWrapper(
+        io.BufferedWriter(output),
+        encoding=stream.encoding,
+        errors="backslashreplace",  # names of files can be any bytes
+        line_buffering=stream.line_buffering or stream.write_through,
+    )
+    setattr(sys, name, text)
+    return output
