@@ -8,6 +8,7 @@ within a round, and the table shows the median over the rounds, the least and th
 import argparse
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from benchmarks.chart import draw
@@ -45,6 +47,7 @@ PEERS = {
 }
 ROUNDS = 3
 QUICK_ROUNDS = 2
+FEW, EARLY, MANY = 10, 100, 10_000  # epochs
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -82,11 +85,14 @@ def plan(quick: bool) -> list[Job]:
     jobs += [Job("language_model", "lstm", system, 2, 4) for system in ("ours", "PyTorch")]
     jobs.append(Job("growth", "rnn", "ours", 225, 5))
     jobs.append(Job("memory", "rnn", "ours", 300))
+    jobs.append(Job("days", "rnn", "ours"))
     return jobs
 
 
 def run_job(job: Job) -> dict[str, list[float]]:
     """Numbers taken, a list by the name of what they were taken of."""
+    if job.measure == "days":
+        return measure_days()
     if job.measure == "command":
         return {job.system: [time_command(job)]}
     arguments = [job.measure, job.arch, str(job.times), str(job.repetitions)]
@@ -96,6 +102,30 @@ def run_job(job: Job) -> dict[str, list[float]]:
         return taken
     per_225 = 225 / job.times if job.measure == "updates" else 1
     return {job.system: [seconds * per_225 for seconds in taken]}
+
+
+def measure_days() -> dict[str, list[float]]:
+    """Seconds of an epoch and bytes of a snapshot, early and late in a training of many epochs.
+
+    Seconds are medians of a hundred epochs, of a network that is as good as none: what is left is
+    what surrounds it. Bytes are of the default network, on little data.
+    """
+    few = ["train_simple_sequence.py", "--repeat", "1", "-b", "2", "-l", "5"]
+    few += ["--snapshot-every", "1000000"]
+    taken: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        run_python([*few, "-u", "3", "-e", str(MANY + 50), "-o", folder])
+        times = [entry["elapsed_time"] for entry in json.loads(Path(folder, "log").read_text())]
+        for epoch in (EARLY, MANY):
+            some = times[epoch - 50 : epoch + 50]
+            seconds = [after - before for before, after in itertools.pairwise(some)]
+            taken[f"epoch {epoch:,}"] = [median(seconds)]
+    for n_epochs in (FEW, MANY):
+        with tempfile.TemporaryDirectory() as folder:
+            run_python([*few, "-e", str(n_epochs), "-o", folder])
+            (snapshot,) = Path(folder).glob("snapshot_iter_*")
+            taken[f"bytes after {n_epochs:,}"] = [snapshot.stat().st_size]
+    return taken
 
 
 def time_command(job: Job) -> float:

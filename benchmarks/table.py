@@ -14,6 +14,7 @@ TITLES = {
     "language_model": "language model",
     "growth": "cost per token",
     "memory": "peak memory",
+    "days": "many epochs",
 }
 SMALLEST = "4,500 tokens"
 
@@ -58,6 +59,8 @@ RATIOS = [
     Ratio("growth", "rnn", "4,500,000 tokens", SMALLEST, "≤", 1.1),
     Ratio("growth", "rnn", "45,000,000 tokens", SMALLEST, "≤", 1.1),
     Ratio("memory", "rnn", "peak", "data + 150 MB", "≤", 1),
+    Ratio("days", "rnn", "epoch 10,000", "epoch 100", "≤", 1.5),
+    Ratio("days", "rnn", "bytes after 10,000", "bytes after 10", "≤", 1.5),
 ]
 
 

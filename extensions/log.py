@@ -1,19 +1,32 @@
-"""The log as a file that is whole at any moment."""
+"""The log as a file that is whole at any moment, at a cost that does not grow with it."""
 
+import contextlib
 import json
 import os
+import time
 from collections.abc import Callable
+from types import TracebackType
 
 import chainer_compat
 
-from chainer import AbstractSerializer
+import numpy as np
+from chainer import AbstractSerializer, Serializer
 from chainer.training import Trainer, extensions
 
+from extensions.packed_log import BLOCK, Entry, pack, unpack
 from support.files import write_file
+
+_TIMES_BETWEEN = 100  # as long as writing the file takes, it is not written again
 
 
 class LogReport(extensions.LogReport):
-    """Chainer's LogReport, but a crash leaves the log of the epoch before, not half a file.
+    """Chainer's LogReport, for a log of any length and a file that is never half written.
+
+    Chainer's writes and encodes the whole log anew after each epoch, and once more for each
+    snapshot. Here each entry is encoded once. The file is one JSON document, which cannot grow in
+    place without being none for a moment. It is replaced as a whole, and only so often that this
+    takes a hundredth of the time: it lacks the last epochs where these are very short. Snapshots
+    hold them all, and once the training ends the file does.
 
     Args:
         postprocess: called with each entry before it is added, to add to it; None for nothing.
@@ -21,13 +34,62 @@ class LogReport(extensions.LogReport):
 
     default_name = "LogReport"
 
-    def __init__(self, postprocess: Callable[[dict[str, float]], None] | None = None) -> None:
-        super().__init__(postprocess=postprocess, log_name=None)
+    def __init__(self, postprocess: Callable[[Entry], None] | None = None) -> None:
+        super().__init__(postprocess=self._complete, log_name=None)
+        self._more = postprocess
+        self._path = ""
+        self._write_at = 0.0  # the earliest, by the monotonic clock
+        self._failed = False
+        self._begin([])
+
+    def _complete(self, entry: Entry) -> None:
+        # Digits beyond are chance, and would take half of what a snapshot has for the log.
+        entry["elapsed_time"] = round(entry["elapsed_time"], 6)
+        if self._more is not None:
+            self._more(entry)
+
+    def _begin(self, log: list[Entry]) -> None:
+        self._log = log
+        self._text = bytearray()  # of the entries, as the file has them
+        self._n_encoded = 0  # entries in it
+        self._n_written = 0  # entries in the file
+        self._packed = bytearray()  # full blocks for snapshots
+        self._n_packed = 0  # entries in them
 
     def initialize(self, trainer: Trainer) -> None:
         """Write the log that a snapshot has brought along."""
-        if self.log:
-            self._write(trainer)
+        self._path = os.path.join(trainer.out, "log")
+        self._write()
+
+    def __call__(self, trainer: Trainer) -> None:
+        """Accumulate the observation; at the end of an epoch, add its means to the log."""
+        super().__call__(trainer)
+        if time.monotonic() >= self._write_at:
+            self._write()
+
+    def on_error(
+        self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
+    ) -> None:
+        """Note that the training has failed: then that is what the user is told."""
+        self._failed = True
+
+    def finalize(self) -> None:
+        """Write what the file does not hold yet, also when the training was cut short."""
+        with contextlib.suppress(OSError) if self._failed else contextlib.nullcontext():
+            self._write()
+
+    def _write(self) -> None:
+        if self._n_written == len(self.log):
+            return
+        started = time.monotonic()
+        for entry in self.log[self._n_encoded :]:
+            lines = json.dumps(entry, indent=4).replace("\n", "\n    ")
+            self._text += f"{',' if self._text else ''}\n    {lines}".encode()
+        self._n_encoded = len(self.log)
+        write_file(self._path, lambda file: file.write(b"[" + self._text + b"\n]"))
+        self._n_written = len(self.log)
+        now = time.monotonic()
+        self._write_at = now + _TIMES_BETWEEN * (now - started)
 
     def serialize(self, serializer: AbstractSerializer) -> None:
         """Save or restore the log.
@@ -35,20 +97,23 @@ class LogReport(extensions.LogReport):
         Raises:
             ValueError: if what is restored is no log.
         """
-        super().serialize(serializer)
-        if not isinstance(self.log, list) or not all(map(_is_entry, self.log)):
+        self._trigger.serialize(serializer["_trigger"])
+        self._summary.serialize(serializer["_summary"])
+        if isinstance(serializer, Serializer):
+            serializer("_log", np.frombuffer(self._pack(), np.uint8))
+            return
+        stored = np.asarray(serializer("_log", None))
+        # Version 1.0 has kept it as JSON.
+        log = json.loads(str(stored)) if stored.dtype.kind == "U" else unpack(stored.tobytes())
+        if not isinstance(log, list) or not all(map(_is_entry, log)):
             raise ValueError("its log is none")
+        self._begin(log)
 
-    def __call__(self, trainer: Trainer) -> None:
-        """Accumulate the observation; at the end of an epoch, add its means to the log."""
-        n_entries = len(self.log)
-        super().__call__(trainer)
-        if len(self.log) > n_entries:
-            self._write(trainer)
-
-    def _write(self, trainer: Trainer) -> None:
-        text = json.dumps(self.log, indent=4)
-        write_file(os.path.join(trainer.out, "log"), lambda file: file.write(text.encode()))
+    def _pack(self) -> bytes:
+        end = len(self.log) // BLOCK * BLOCK
+        self._packed += pack(self.log[self._n_packed : end])
+        self._n_packed = end
+        return bytes(self._packed) + pack(self.log[end:])
 
 
 def _is_entry(entry: object) -> bool:

@@ -13,7 +13,7 @@ import chainer_compat
 from chainer.training import Extension, Trainer
 
 from support.command_line import one_line
-from support.drawing import STYLES, new_figure, save_figure
+from support.drawing import STYLES, marks, new_figure, save_figure, thinned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,11 +97,13 @@ class PlotLog(Extension):
         (axes,) = figure.axes
         for line in list(axes.lines):
             line.remove()
+        shown = thinned(log)
         for (key, label), style in zip(self.keys.items(), STYLES, strict=False):
             scale = self.scales.get(key, 1)
-            points = [(entry["epoch"], scale * entry[key]) for entry in log if key in entry]
+            points = [(entry["epoch"], scale * entry[key]) for entry in shown if key in entry]
             if points:
-                axes.plot(*zip(*points, strict=True), label=label, markersize=4, **style)
+                style = {"markersize": 4, "markevery": marks(points), **style}
+                axes.plot(*zip(*points, strict=True), label=label, **style)
         axes.relim()
         axes.autoscale_view()
         axes.set_ylabel(self.label)

@@ -4,7 +4,8 @@ import argparse
 import functools
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import chainer_compat
 
@@ -14,6 +15,7 @@ from support.files import write_file
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_T = TypeVar("_T")
 Style = dict[str, Any]  # keyword arguments of matplotlib's functions
 
 # Colours of Okabe and Ito, told apart with any colour vision; in grey, by marker and line, or as
@@ -31,6 +33,8 @@ MISTAKE = "#D55E00"  # no curve's
 # As wide as a README shows a picture, some 800 pixels, with letters as large as its own.
 _WIDTH = 6.7  # inches
 _DPI = 120
+_MOST_POINTS = 2000  # of a curve; a picture is 800 pixels wide
+_MOST_MARKS = 50
 KINDS = (".png", ".pdf", ".svg")
 
 
@@ -72,6 +76,17 @@ def _set_up_matplotlib() -> None:
     import matplotlib
 
     matplotlib.rcParams.update(matplotlib.rcParamsDefault)
+
+
+def thinned(log: Sequence[_T]) -> Sequence[_T]:
+    """As many of the entries, evenly apart, as a curve can show; the last one is among them."""
+    step = -(-len(log) // _MOST_POINTS) or 1
+    return log[(len(log) - 1) % step :: step]
+
+
+def marks(points: Sequence[object]) -> int:
+    """Every how-manyth point has a marker; where all had, they would hide one another."""
+    return -(-len(points) // _MOST_MARKS) or 1
 
 
 def save_figure(figure: "Figure", path: str, **options: Any) -> None:

@@ -31,6 +31,25 @@ def test_curves_are_the_numbers_of_the_log():
     assert all(one != other for one, other in zip(*looks, strict=True))
 
 
+def test_long_curves_are_drawn_with_some_of_their_points_to_the_last():
+    log = [{"epoch": epoch, "main/loss": 1 / epoch} for epoch in range(1, 100_001)]
+    (line,) = PlotLog(LOSS, "loss", "loss.png")._figure(log).axes[0].lines
+    epochs = line.get_xdata()
+    assert 1000 <= len(epochs) <= 2000
+    assert epochs[-1] == 100_000 and epochs[0] <= 100
+    assert set(np.diff(epochs)) == {50}
+    np.testing.assert_allclose(line.get_ydata(), 1 / np.array(epochs))
+    assert len(epochs) / line.get_markevery() <= 50
+
+
+@pytest.mark.parametrize("n_entries", [1, 2, 49, 50])
+def test_short_curves_have_all_their_points_and_markers(n_entries):
+    log = [{"epoch": epoch, "main/loss": 1 / epoch} for epoch in range(1, n_entries + 1)]
+    (line,) = PlotLog(LOSS, "loss", "loss.png")._figure(log).axes[0].lines
+    assert list(line.get_xdata()) == list(range(1, n_entries + 1))
+    assert line.get_markevery() == 1
+
+
 def test_values_may_be_scaled():
     plot = PlotLog({"free_run": "free run"}, "share", "counting.png", {"free_run": 1 / 90})
     (line,) = plot._figure(LOG).axes[0].lines
