@@ -1,9 +1,10 @@
 """What a training shows while it runs: a table, and on a terminal a progress bar below it."""
 
 import datetime
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import chainer_compat
 
@@ -13,6 +14,18 @@ from support.command_line import ERASE, progress_bar
 
 _SECONDS_BETWEEN = 0.1
 _LONGEST = 1e13  # seconds, somewhat less than timedelta can hold
+_HEADINGS = {
+    "main/loss": "loss",
+    "validation/main/loss": "val loss",
+    "main/accuracy": "acc",
+    "validation/main/accuracy": "val acc",
+    "perplexity": "ppl",
+    "val_perplexity": "val ppl",
+    "boundary_accuracy": "bound",
+    "free_run": "free",
+    "elapsed_time": "time",
+}
+_LEAST, _MOST = 6, 10  # characters of a number: 1.2e-5 has as many as 0.0012, and 0.00123457 has 10
 
 
 class _WithoutControlCharacters:
@@ -26,9 +39,52 @@ class _WithoutControlCharacters:
 
 
 def print_report(entries: Sequence[str]) -> extensions.PrintReport:
-    """Chainer's PrintReport on standard output, free of control characters if that is a file."""
-    out = sys.stdout if sys.stdout.isatty() else _WithoutControlCharacters()
-    return extensions.PrintReport(entries, out=out)
+    """Chainer's PrintReport on standard output: without control characters if that is no terminal,
+    and on a terminal that is too narrow, with a table that fits."""
+    if not sys.stdout.isatty():
+        return extensions.PrintReport(entries, out=_WithoutControlCharacters())
+    report = extensions.PrintReport(entries, out=sys.stdout)
+    columns = shutil.get_terminal_size().columns
+    # Each row ends with the two spaces that part columns.
+    if sum(max(10, len(entry)) + 2 for entry in entries) <= columns:
+        return report
+    return NarrowReport(entries, columns)
+
+
+class NarrowReport(extensions.PrintReport):
+    """A PrintReport with short headings, and as many digits as there is room for.
+
+    Args:
+        entries (list of str): names of values in the log.
+        columns (int): characters of a line of the terminal.
+    """
+
+    def __init__(self, entries: Sequence[str], columns: int) -> None:
+        super().__init__(entries, out=sys.stdout)
+        headings = [_HEADINGS.get(entry, entry) for entry in entries]
+        least = [max(len(heading), _LEAST) for heading in headings]
+        # A line that fills the last column would wrap on some terminals.
+        more = max(columns - 1 - sum(least) - (len(least) - 1), 0) // len(least)
+        self._widths = [width + min(more, _MOST - _LEAST) for width in least]
+        self._header = self._row(headings)
+
+    def _row(self, cells: Sequence[str]) -> str:
+        padded = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
+        return " ".join(padded).rstrip() + "\n"
+
+    def _print(self, observation: Mapping[str, float]) -> None:
+        cells = [
+            _fitting(observation[entry], width) if entry in observation else ""
+            for entry, width in zip(self._entries, self._widths, strict=True)
+        ]
+        self._out.write(self._row(cells))
+        self._out.flush()
+
+
+def _fitting(value: float, width: int) -> str:
+    """The number with at most six digits, as Chainer's, or as many as there is room for."""
+    texts = [f"{value:.{digits}g}" for digits in range(6, 0, -1)]
+    return next((text for text in texts if len(text) <= width), texts[-1])
 
 
 class ProgressBar(Extension):
