@@ -27,7 +27,8 @@ import numpy as np
 import train_simple_sequence
 from models import ARCHS
 from support.command_line import FOLDER, ArgumentParser
-from support.drawing import new_figure, save_figure, style_of
+from support.drawing import marks, new_figure, save_figure, style_of, thinned
+from training.options import resume_command
 from training.processes import here, run
 
 if TYPE_CHECKING:
@@ -74,9 +75,10 @@ def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     args, options = parse_arguments(argv)
     logs = {}
+    again = resume_command(argv, "auto", "compare_architectures.py")
     for arch in dict.fromkeys(args.archs):
         folder = args.out and os.path.join(args.out, arch)  # no name at all is refused there
-        code = train_simple_sequence.main([*options, "--arch", arch, "--out", folder])
+        code = train_simple_sequence.main([*options, "--arch", arch, "--out", folder], again)
         if code:
             return code
         with open(os.path.join(folder, "log"), encoding="utf-8") as file:
@@ -103,8 +105,8 @@ def draw(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> "Figure":
     panels = figure.subplots(len(_PANELS), sharex=True)
     for axes, (key, label) in zip(panels, _PANELS.items(), strict=True):
         for arch, log in logs.items():
-            points = [(entry["epoch"], entry[key]) for entry in log if key in entry]
-            style = {"markersize": 5, **style_of(arch)}
+            points = [(entry["epoch"], entry[key]) for entry in thinned(log) if key in entry]
+            style = {"markersize": 5, "markevery": marks(points), **style_of(arch)}
             axes.plot(*np.reshape(points, (-1, 2)).T, label=arch, **style)
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)

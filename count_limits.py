@@ -28,7 +28,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 import chainer_compat
@@ -49,6 +49,7 @@ from support.command_line import (
 from support.devices import check_memory, cores
 from support.drawing import save_figure
 from support.files import BadFile
+from support.quiet_end import STOPPING
 from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, training_memory
 from training.processes import run
 
@@ -170,19 +171,25 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
     """
     # Each process has a core to itself. NumPy reads this when it is imported, in a new process.
     os.environ.update(dict.fromkeys(_THREADS, "1"))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # to end the processes, too
     context = multiprocessing.get_context("spawn")
     processes = min(processes, len(cells)) or 1
-    with ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent) as pool:
+    # Not multiprocessing's Pool, which waits for ever for what a killed process was at.
+    with _signals_held():
+        pool = ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent)
+    with pool:
         try:
-            with _interrupts_held():
+            with _signals_held():
                 futures = [pool.submit(train_cell, cell) for cell in cells]
-            for future in as_completed(futures):
-                finished(future.result())
+            waiting = set(futures)
+            while waiting:
+                # Not for ever: a signal that reaches another thread does not wake this one.
+                done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+                for future in done:
+                    finished(future.result())
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
-                process.terminate()  # what is under way is not waited for
+                process.kill()  # what is under way is not waited for
             if isinstance(error, BrokenProcessPool):
                 raise CommandError(
                     "a training was killed, perhaps for want of memory; the same command goes on, "
@@ -192,16 +199,17 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C wait, and not reach processes that start meanwhile, however long they live.
+def _signals_held() -> Iterator[None]:
+    """Let signals that stop wait, and not reach processes that start meanwhile, ever.
 
-    A terminal sends it to all of them. One that was only just starting would show a traceback.
+    A terminal sends them to all of its processes. One that was only just starting would show a
+    traceback, and the one that keeps count of semaphores would not see that they are given back.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def _end_with_the_parent() -> None:

@@ -42,8 +42,8 @@ from training.report import naming_the_last_snapshot, reports, show_beginning, s
 from training.stop import Stop
 
 
-def main(argv: list[str]) -> int:
-    """Run the command; return its exit code."""
+def main(argv: list[str], whole: str | None = None) -> int:
+    """Run the command; return its exit code. ``whole`` goes on with what this is a part of."""
     args = parse_arguments(__doc__, argv)
     data = read_data(args)
     show_beginning(args, data)
@@ -110,7 +110,7 @@ def main(argv: list[str]) -> int:
             here.once(save_vocabulary, path, data.vocabulary)
             here.once(save_model, path, model.predictor)
     if signal:
-        show_stop(argv, snapshot)
+        show_stop(argv, snapshot, whole)
         return 128 + signal
     show_end(argv, args, data, snapshot)
     return 0

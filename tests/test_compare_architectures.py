@@ -1,10 +1,16 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
 from compare_architectures import draw, main
 from models import ARCHS
 from support.drawing import style_of
+from tests.commands import ROOT
 
 QUICK = ("-e", 2, "-u", 5, "--repeat", 20, "--seed", 7)
 
@@ -41,6 +47,27 @@ def test_trains_each_as_it_is_trained_alone_and_goes_on_with_resume_auto(run, tm
     run("train_simple_sequence.py", "-a", "lstm", "-e", 3, *QUICK[2:], "-o", "alone")
     assert log_of(tmp_path / "result" / "lstm") == log_of(tmp_path / "alone")
     assert len(log_of(tmp_path / "result" / "rnn")) == 3
+
+
+def test_stopped_prints_a_command_that_makes_the_picture(tmp_path):
+    """In the first training of two; in a shell, with a space in the folder's name."""
+    options = [*QUICK[2:], "-e", "100", "-o", "my result", "--snapshot-every", "1"]
+    command = [sys.executable, ROOT / "compare_architectures.py", "rnn", "lstm", *options]
+    settings = {"cwd": tmp_path, "text": True, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    process = subprocess.Popen(
+        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings
+    )
+    while not (tmp_path / "my result" / "rnn" / "snapshot_iter_1").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    assert (process.returncode, err) == (130, "")
+    again = out.splitlines()[-1].removeprefix("Stopped. Go on with: ")
+    done = subprocess.run(again, shell=True, capture_output=True, check=False, **settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Resuming from") == 1
+    assert done.stdout.splitlines()[-1] == "Written: my result/comparison.png"
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,19 @@ def test_goes_on_after_what_is_there(sweep, capsys):
     assert (folder / "count_limits.csv").read_bytes() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_that_is_killed_leaves_its_outcomes_and_no_process(tmp_path, number):
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [signal.SIGINT],
+        [signal.SIGTERM],
+        [signal.SIGHUP],
+        [signal.SIGTERM, signal.SIGINT],
+        [signal.SIGUSR1, signal.SIGTERM],
+        [signal.SIGKILL],
+    ],
+    ids=str,
+)
+def test_that_is_killed_leaves_its_outcomes_and_no_process(tmp_path, numbers):
     """The first training takes no time, the second for ever."""
     options = ["--archs", "rnn", "--vocabularies", "3", "30", "--seeds", "1", "--budget", "100000"]
     command = [sys.executable, ROOT / "count_limits.py", *options, "--processes", "2"]
@@ -69,17 +80,22 @@ def test_that_is_killed_leaves_its_outcomes_and_no_process(tmp_path, number):
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+
+    def group(number):
+        os.killpg(process.pid, number)
+
     try:
         for line in process.stdout:
             if "vocabulary   3" in line:
                 break
-        if number == signal.SIGINT:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
+        for number in numbers:
+            # By its parent, or by the terminal, which sends it to all.
+            (process.send_signal if number == signal.SIGKILL else group)(number)
         _, errors = process.communicate(timeout=20)
-        assert process.returncode == {signal.SIGINT: 130}.get(number, -number)
-        assert "Traceback" not in errors
+        if signal.SIGKILL in numbers:
+            assert process.returncode == -signal.SIGKILL
+        else:
+            assert (process.returncode, errors) in [(128 + number, "") for number in numbers]
         assert [row["n_vocab"] for row in rows(tmp_path / "result")] == ["3"]
         for _ in range(100):
             try:

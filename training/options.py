@@ -286,12 +286,18 @@ def training_memory(arch: str, n_vocab: int, n_units: int, predictions: int) -> 
     return arrays + _BESIDE_ARRAYS
 
 
-def resume_command(argv: Sequence[str], snapshot: str, **changed: int) -> str:
+def resume_command(
+    argv: Sequence[str],
+    snapshot: str,
+    script: str = "train_simple_sequence.py",
+    **changed: int,
+) -> str:
     """The command line that goes on from a snapshot with the same options otherwise.
 
     Args:
         argv (list of str): arguments of the command so far.
-        snapshot (str): path of the snapshot.
+        snapshot (str): path of the snapshot, or ``auto``.
+        script (str): the command.
         changed: options by long name that are to be other.
 
     Returns:
@@ -303,5 +309,5 @@ def resume_command(argv: Sequence[str], snapshot: str, **changed: int) -> str:
         parser.add_argument("-e", "--epoch")
     _, rest = parser.parse_known_args(argv)
     options = [part for name, value in changed.items() for part in (f"--{name}", str(value))]
-    command = another_command("train_simple_sequence.py")
+    command = another_command(script)
     return shell_command([*command, *rest, *options, "-r", path_word(snapshot)])

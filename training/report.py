@@ -116,13 +116,13 @@ def naming_the_last_snapshot(snapshot: Snapshot) -> Iterator[None]:
         ) from error
 
 
-def show_stop(argv: list[str], snapshot: Snapshot) -> None:
-    """Print how to go on after a signal."""
-    if snapshot.last is None:
+def show_stop(argv: list[str], snapshot: Snapshot, whole: str | None) -> None:
+    """Print how to go on after a signal: with the training, or with the ``whole`` it is part of."""
+    if whole is None and snapshot.last is None:
         print("Stopped before the first update.")
     else:
-        command = here.command(resume_command(argv, snapshot.last))
-        print(f"Stopped. Go on with: {command}")
+        command = whole or resume_command(argv, str(snapshot.last))
+        print(f"Stopped. Go on with: {here.command(command)}")
 
 
 def show_end(argv: list[str], args: argparse.Namespace, data: Data, snapshot: Snapshot) -> None:

@@ -9,7 +9,10 @@ import chainer_compat
 
 from chainer.training import Trainer
 
+from support.quiet_end import SAVING, STOPPING, end_if_asked_again, handle_stopping
 from training.processes import here
+
+_SAVE = 1  # asked of all processes; to stop is 128 + the signal's number
 
 
 class Stop:
@@ -21,20 +24,29 @@ class Stop:
         n_epochs (int): sweeps over the training data.
 
     Attributes:
-        signal (int or None): number of the signal that arrived at this process.
+        signal (int or None): number of the signal that stops this process.
     """
 
     def __init__(self, n_epochs: int) -> None:
         self.n_epochs = n_epochs
         self.signal: int | None = None
+        self._save = False
 
     def __call__(self, trainer: Trainer) -> bool:
-        """Whether the trainer is to stop before its next update."""
-        return self.any_signal() is not None or trainer.updater.epoch >= self.n_epochs
+        """Whether the trainer is to stop before its next update. Save it where that was asked."""
+        asked = self._asked()
+        if asked == _SAVE:
+            self._save = False
+            trainer.get_extension("snapshot")(trainer)
+        return asked > _SAVE or trainer.updater.epoch >= self.n_epochs
+
+    def _asked(self) -> int:
+        return here.highest(128 + self.signal if self.signal else int(self._save))
 
     def any_signal(self) -> int | None:
-        """Number of the signal that has arrived, at any of the processes."""
-        return here.highest(self.signal or 0) or None
+        """Number of the signal that stops, at any of the processes."""
+        asked = self._asked()
+        return asked - 128 if asked > _SAVE else None
 
     def get_training_length(self) -> tuple[int, str]:
         """For progress bars: how long the training is, and in which unit."""
@@ -42,19 +54,23 @@ class Stop:
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within this context SIGINT and SIGTERM stop the trainer after the update it is at.
+        """Within this context signals stop the trainer, or save it, after the update it is at.
 
-        A second signal ends the process at once.
+        Once one has asked it to stop, a second one ends the process at once.
         """
-        numbers = signal.SIGINT, signal.SIGTERM
-        before = [signal.signal(number, self._arrived) for number in numbers]
+        before = {number: signal.getsignal(number) for number in STOPPING + SAVING}
+        handle_stopping(self._stop)
+        for number in SAVING:
+            signal.signal(number, self._request_save)
         try:
             yield
         finally:
-            for number, handler in zip(numbers, before, strict=True):
+            for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _arrived(self, number: int, frame: FrameType | None) -> None:
+    def _stop(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        end_if_asked_again()
+
+    def _request_save(self, number: int, frame: FrameType | None) -> None:
+        self._save = True
