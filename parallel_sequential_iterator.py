@@ -47,7 +47,7 @@ class ParallelSequentialIterator(Iterator):
         repeat: bool = True,
         streams: range | None = None,
     ) -> None:
-        tokens = np.asarray(dataset)
+        tokens = np.asanyarray(dataset)  # a map of a file may have its own way of being read
         if tokens.size == 0:
             raise ValueError("dataset must hold at least one token, but is empty")
         if tokens.ndim != 1 or tokens.dtype.kind not in "iu":

@@ -1,22 +1,29 @@
 """Reads a file of the user's own as one long sequence of ids, whatever its size.
 
-An array of NumPy is mapped into memory where it is. Text, whether of numbers, characters or words,
-becomes ids piece by piece; they go into a temporary file without a name, which is mapped likewise
-and is gone when the program is, however it ends. So what is in memory does not grow with the file.
+An array of NumPy is copied if it is small, else mapped into memory where it is. Text, whether of
+numbers, characters or words, becomes ids piece by piece; they go into a temporary file without a
+name, which is mapped likewise and is gone when the program is, however it ends. So the memory taken
+does not grow with the file.
 """
 
 import codecs
+import contextlib
+import faulthandler
 import hashlib
 import io
 import os
 import tempfile
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from own_data.vocabulary import BadToken, IntegerVocabulary, Vocabulary
+from support.command_line import CommandError
 from support.files import BadFile, open_file, read_npy_header
 
+_SMALL = 2**26  # bytes of an array, up to which a copy is worth being safe from changes of the file
 _BLOCK = 2**16  # bytes of text, or ids, at a time: few enough to stay in the cache
 _LONGEST_WORD = 2**20  # characters; beyond this it is no text
 _N_SAMPLES = 64  # blocks that make a fingerprint
@@ -31,17 +38,23 @@ def read_sequence(path: str, vocabulary: Vocabulary) -> np.ndarray:
         vocabulary: learns the tokens that it does not know yet.
 
     Returns:
-        numpy.ndarray: at least two ids, one-dimensional, of some type of integers, mapped.
+        numpy.ndarray: at least two ids, one-dimensional, of some type of integers. A large array
+        is a :class:`MappedIds`.
 
     Raises:
-        BadFile: if the file is missing or damaged, or holds something else.
+        BadFile: if the file is missing, damaged or cannot be read, or holds something else.
+        FileChanged: if somebody changes it meanwhile.
         OSError: if there is no room for a temporary file.
     """
     with open_file(path) as file:
-        is_array = path.endswith(".npy") or file.read(6) == b"\x93NUMPY"
-        file.seek(0)
+        with _reading():
+            if not os.fstat(file.fileno()).st_size:
+                raise BadFile("is empty")  # or one of the system's own, which may never end
+            is_array = path.endswith(".npy") or file.read(6) == b"\x93NUMPY"
+            file.seek(0)
         if isinstance(vocabulary, IntegerVocabulary) and is_array:
-            ids = _map_array(file, vocabulary)
+            with _reading():
+                ids = _read_array(file, path, vocabulary)
         else:
             ids = _tokenise(file, vocabulary)
     if len(ids) < 2:
@@ -66,11 +79,63 @@ def fingerprint(ids: np.ndarray, vocabulary: Vocabulary) -> str:
     return f"of {len(ids):,} tokens with fingerprint {sha.hexdigest()[:16]}"
 
 
-def _map_array(file: io.BufferedReader, vocabulary: IntegerVocabulary) -> np.ndarray:
+class FileChanged(CommandError):
+    """A file of data is no longer what it was."""
+
+
+class MappedIds(np.memmap):
+    """Ids that stay in their file, and are no longer given once somebody has changed it.
+
+    Where a file has become shorter than its map, the system ends whoever reads on with SIGBUS, and
+    new ids may be none of the vocabulary. So the file is looked at before each read, which takes
+    some millionths of a second.
+    """
+
+    _watch: "_Watch"
+
+    def __array_finalize__(self, array: Any) -> None:
+        super().__array_finalize__(array)
+        self._watch = getattr(array, "_watch", None)  # type: ignore[assignment]
+
+    def __getitem__(self, index: Any) -> Any:
+        """A slice is a part of the map; anything else is read from it now.
+
+        Raises:
+            FileChanged: if the file is not what it was when it was opened.
+        """
+        if isinstance(index, slice):
+            return super().__getitem__(index)
+        self._watch.check()
+        return self.view(np.ndarray)[index]
+
+
+class _Watch:
+    """Sees when an open file is changed. One that is renamed or removed stays as it is."""
+
+    def __init__(self, file: io.BufferedReader, path: str) -> None:
+        self._path = path
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+        self._before = self._state()
+
+    def check(self) -> None:
+        """Raise FileChanged if it has, or cannot be asked any more."""
+        with contextlib.suppress(OSError):
+            if self._state() == self._before:
+                return
+        raise FileChanged(f"{self._path} is no longer what it was when it was opened")
+
+    def _state(self) -> tuple[int, int]:
+        status = os.fstat(self._descriptor)
+        return status.st_size, status.st_mtime_ns
+
+
+def _read_array(file: io.BufferedReader, path: str, vocabulary: IntegerVocabulary) -> np.ndarray:
     """The array of an open ``.npy`` file. One pass, at the speed of the disk, sees to its ids."""
+    watch = _Watch(file, path)
     try:
         shape, _, dtype = read_npy_header(file)
-    except BadFile:
+    except (BadFile, OSError):
         raise
     except Exception as error:
         # On damaged input the reader of headers raises almost anything.
@@ -82,20 +147,36 @@ def _map_array(file: io.BufferedReader, vocabulary: IntegerVocabulary) -> np.nda
     if len(shape) != 1:
         raise BadFile(f"holds an array of shape {shape}, not one long sequence")
     (length,), offset = shape, file.tell()
-    if length * dtype.itemsize != os.fstat(file.fileno()).st_size - offset:
+    n_bytes = length * dtype.itemsize
+    if n_bytes != os.fstat(file.fileno()).st_size - offset:
         raise BadFile("is damaged: it does not have the size that it says")
-    if not length:
-        return np.empty(0, dtype)
-    # Read rather than looked at in the map, all of which would count as this program's memory.
-    block = np.empty(_BLOCK, dtype)
-    start = 0
-    while n_bytes := file.readinto(block.view(np.uint8).data):
+    # Read rather than looked at in a map, all of which would count as this program's memory.
+    n_ids = length if 0 < n_bytes <= _SMALL else _BLOCK
+    ids = np.empty(n_ids, dtype)
+    for start in range(0, length, n_ids):
+        part = ids[: length - start]
+        if file.readinto(part.view(np.uint8).data) < part.nbytes:
+            raise BadFile("became shorter while it was read")
         try:
-            vocabulary.learn_ids(block[: n_bytes // dtype.itemsize])
+            vocabulary.learn_ids(part)
         except BadToken as error:
             raise BadFile(f"holds {error.at(start)}") from None
-        start += _BLOCK
-    return np.memmap(file, dtype, "r", offset, shape)
+    watch.check()
+    if n_bytes <= _SMALL:
+        return ids[:length]
+    faulthandler.enable(2)  # a disk that fails ends in SIGBUS, too: not without a word
+    mapped = MappedIds(file, dtype, "r", offset, shape)
+    mapped._watch = watch
+    return mapped
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Tell errors of the file that is read from those of a temporary file that is written."""
+    try:
+        yield
+    except OSError as error:
+        raise BadFile(f"cannot be read: {error.strerror}") from error
 
 
 def _tokenise(file: io.BufferedReader, vocabulary: Vocabulary) -> np.ndarray:
@@ -117,7 +198,8 @@ def _pieces(file: io.BufferedReader, whole_words: bool) -> Iterator[str]:
     rest = ""
     block = None
     while block != b"":
-        block = file.read(_BLOCK)
+        with _reading():
+            block = file.read(_BLOCK)
         try:
             piece = rest + decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:

@@ -1,3 +1,5 @@
+import errno
+import io
 import os
 import subprocess
 import sys
@@ -29,11 +31,13 @@ def write(path, content):
 
 class TestArrays:
     @pytest.mark.parametrize("dtype", ["<i4", ">i8", "u1", "<u2", ">u4", "i1"])
-    def test_of_any_integers_are_mapped(self, tmp_path, dtype):
+    @pytest.mark.parametrize("mapped", [False, True])
+    def test_of_any_integers_are_read(self, tmp_path, monkeypatch, dtype, mapped):
+        monkeypatch.setattr(own_data.sequence_file, "_SMALL", 0 if mapped else 5 * 8)
         array = np.array([5, 0, 3, 100, 5], dtype)
         vocabulary = IntegerVocabulary()
         ids = read_sequence(write(tmp_path / "ids.npy", array), vocabulary)
-        assert isinstance(ids, np.memmap) and not ids.flags.writeable
+        assert isinstance(ids, np.memmap) == mapped
         assert ids.dtype == array.dtype and ids.tolist() == array.tolist()
         assert len(vocabulary) == 101
 
@@ -67,7 +71,11 @@ class TestArrays:
 
     @pytest.mark.parametrize("index", [0, 65_535, 65_536, 199_999])
     @pytest.mark.parametrize("id_", [-1, 10])
-    def test_are_seen_to_be_in_the_vocabulary_to_the_last_id(self, tmp_path, index, id_):
+    @pytest.mark.parametrize("small", [0, 2**26])
+    def test_are_seen_to_be_in_the_vocabulary_to_the_last_id(
+        self, tmp_path, monkeypatch, index, id_, small
+    ):
+        monkeypatch.setattr(own_data.sequence_file, "_SMALL", small)
         array = np.full(200_000, 9, np.int64)
         array[index] = id_
         path = write(tmp_path / "ids.npy", array)
@@ -98,7 +106,7 @@ class TestArrays:
         before = path.read_bytes()
         assert damage(before) != before
         path.write_bytes(damage(before))
-        with pytest.raises(BadFile, match=r"damaged|another format|unknown version"):
+        with pytest.raises(BadFile, match=r"damaged|another format|unknown version|empty"):
             read_sequence(str(path), IntegerVocabulary())
 
 
@@ -166,7 +174,8 @@ class TestText:
     @pytest.mark.parametrize(
         ("kind", "content", "told"),
         [
-            ("char", b"", "holds no token"),
+            ("char", b"", "is empty"),
+            ("word", b"\xef\xbb\xbf", "holds no token"),
             ("word", b" \t ", "holds no token"),
             ("integer", b"\n\n", "holds no token"),
             ("char", b"a", "holds only one token"),
@@ -202,6 +211,31 @@ def test_what_is_no_file_is_refused(tmp_path, kind, name, told):
         read_sequence(str(tmp_path / name), KINDS[kind]())
 
 
+def test_one_of_the_systems_own_that_never_ends_is_refused_at_once(monkeypatch, tmp_path):
+    """As /proc/kmsg: a regular file that says it is empty, and is waited for when it is read."""
+    (tmp_path / "kmsg").touch()
+    monkeypatch.setattr("own_data.sequence_file._pieces", lambda *_: pytest.fail("read"))
+    with pytest.raises(BadFile, match="is empty"):
+        read_sequence(str(tmp_path / "kmsg"), CharVocabulary())
+
+
+def test_a_disk_that_fails_is_not_taken_for_damage_nor_for_want_of_room(monkeypatch, tmp_path):
+    class Failing(io.BufferedReader):
+        def read(self, *_):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        readinto = read
+
+    def open_file(path):
+        return Failing(io.FileIO(path))
+
+    monkeypatch.setattr("own_data.sequence_file.open_file", open_file)
+    for name, content in ("ids.npy", np.arange(9)), ("text", "text"):
+        path = write(tmp_path / name, content)
+        with pytest.raises(BadFile, match="cannot be read: Input/output error"):
+            read_sequence(path, IntegerVocabulary())
+
+
 def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(BadFile, match="no regular file"):
@@ -229,10 +263,10 @@ print(len(ids), peak() - before)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_does_not_grow_with_the_file(tmp_path, kind):
-    """Peak of a process that reads 40 MB of numbers, or 17 MB of text."""
+    """Peak of a process that reads 80 MB of numbers, or 17 MB of text."""
     path = tmp_path / "file"
     if kind == "integer":
-        write(path, np.ones(5_000_000, np.int64))
+        write(path, np.ones(10_000_000, np.int64))
     else:
         path.write_bytes(
             250_000 * b"Of a long text a piece at a time is held,\nsays Andr\xc3\xa9, no more.\n"
