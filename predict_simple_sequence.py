@@ -139,7 +139,14 @@ def main(argv: list[str]) -> int:
     choose: Choice = most_likely
     if args.temperature or args.top_k:
         choose = sampler(args.temperature or 1.0, args.top_k, args.seed or 0)
-    predicted = generate(model, prime, args.length, choose).tolist()
+    try:
+        predicted = generate(model, prime, args.length, choose).tolist()
+        figure = draw_counting(model, arch, args.layer or 1) if args.plot else None
+    except FloatingPointError as error:
+        raise CommandError(
+            f"argument -m/--modelpath: {path} predicts nothing, {error}; "
+            "expected a model whose training did not diverge"
+        ) from error
     if isinstance(vocabulary, CharVocabulary | WordVocabulary):
         if isinstance(sys.stdout, TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # not every terminal has every character
@@ -148,8 +155,8 @@ def main(argv: list[str]) -> int:
         print(f"Predicted sequence: {predicted}")
     if vocabulary is None:
         print(score(predicted, n_vocab))
-    if args.plot:
-        save_figure(draw_counting(model, arch, args.layer or 1), args.plot)
+    if figure:
+        save_figure(figure, args.plot)
         print(f"Written: {args.plot}")
     return 0
 

@@ -4,6 +4,7 @@ The format is written with TensorBoard's own package. Who looks at the events ha
 tensorboardX would be a second package that writes the same bytes.
 """
 
+import contextlib
 import io
 import os
 import sys
@@ -103,8 +104,10 @@ class TensorBoard(Extension):
         model = trainer.updater.get_optimizer("main").target.predictor
         for path, param in sorted(model.namedparams()):
             values.append(value(tag=f"parameters{path}", histo=self._histogram(param.array)))
-        if self.picture is not None:
-            values.append(value(tag="counting", image=self._image(self.picture())))
+        # A free run that overflows has no picture. Whether the training ends is not decided here.
+        with contextlib.suppress(FloatingPointError):
+            if self.picture is not None:
+                values.append(value(tag="counting", image=self._image(self.picture())))
         return self._summary_pb2.Summary(value=values)
 
     def _histogram(self, array: NdArray) -> "HistogramProto":

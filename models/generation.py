@@ -65,6 +65,9 @@ def generate(
 
     Returns:
         numpy.ndarray: the prime and what was generated, int32, ``(len(prime) + length,)``.
+
+    Raises:
+        FloatingPointError: if the model's parameters are so large that its logits overflow.
     """
     ids = [int(token) for token in prime]
     model.reset_state()
@@ -72,6 +75,8 @@ def generate(
         for place in range(len(ids) + length - 1):
             logits = as_array(model(model.xp.asarray(ids[place : place + 1], np.int32)))
             if place + 1 == len(ids):
+                if not model.xp.isfinite(logits).all():
+                    raise FloatingPointError(f"the logits after token {place} are not finite")
                 ids.append(choose(logits[0]))
     model.reset_state()
     return np.array(ids, np.int32)

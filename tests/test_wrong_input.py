@@ -95,6 +95,8 @@ def folder(tmp_path_factory):
     arrays = read_arrays(model)
     arrays["l1/W"][2, 2] = np.nan
     write_arrays(folder / "nan.model", arrays)
+    arrays["l1/W"][2, 2] = arrays["l2/W"][...] = 3e38
+    write_arrays(folder / "huge.model", arrays)
     save_npz(str(folder / "chainers.model"), RNN(10, 6))
     return folder
 
@@ -242,6 +244,13 @@ def test_predict_refuses_what_is_typed(folder, arguments, words):
 def test_predict_refuses_the_model(folder, path, word):
     words = [f"-m/--modelpath: {path} ", word, "expected a file that train_simple_sequence.py"]
     check("predict_simple_sequence.py", folder, ["-m", path], 1, words)
+
+
+@pytest.mark.parametrize("options", ["", "--temperature 1", "--top-k 2", "-p 0 -l 1 --plot a.png"])
+def test_predict_refuses_a_model_that_overflows(folder, options):
+    words = ["-m/--modelpath: huge.model predicts nothing, the logits after token ", "diverge"]
+    arguments = ["-m", "huge.model", *options.split()]
+    check("predict_simple_sequence.py", folder, arguments, 1, words)
 
 
 def test_predict_says_that_no_model_of_the_architecture_was_trained(folder):

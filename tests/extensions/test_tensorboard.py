@@ -123,6 +123,15 @@ def test_picture_is_left_out_where_there_is_none(tmp_path):
     assert read(tmp_path).Tags()["images"] == []
 
 
+def test_picture_is_left_out_where_the_free_run_overflows(tmp_path, monkeypatch):
+    def draw(*_):
+        raise FloatingPointError
+
+    monkeypatch.setattr(f"{__name__}.draw_counting", draw)
+    train(tmp_path, 1)
+    assert read(tmp_path).Tags()["images"] == [] and read(tmp_path).Tags()["scalars"]
+
+
 def test_drawing_leaves_the_training_as_it_would_be(tmp_path):
     models = [
         train(tmp_path / name, 2, "lstm", picture).updater.get_optimizer("main").target

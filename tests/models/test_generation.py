@@ -53,6 +53,15 @@ class TestGenerate:
             after = model(np.array([[2]])).array
         np.testing.assert_allclose(after, read(model_of(arch), [2]), rtol=1e-6)
 
+    @pytest.mark.parametrize("choose", [most_likely, sampler(), sampler(top_k=1)])
+    def test_refuses_logits_that_overflow(self, arch, choose):
+        model = model_of(arch)
+        for _, param in model.namedparams():
+            param.array[...] = 1e38
+        message = r"^the logits after token \d are not finite$"
+        with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=message):
+            generate(model, [1], 3, choose)
+
 
 class TestSampler:
     LOGITS = np.array([0.5, -1.0, 2.0, 1.5, -3.0, 0.0], np.float32)
