@@ -1,7 +1,5 @@
 """How far a network counts: one training until it does, and the table that keeps the outcomes."""
 
-import csv
-import io
 import os
 import time
 from collections.abc import Sequence
@@ -18,7 +16,7 @@ from models import ARCHS, Model
 from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
-from support.files import BadFile, write_file
+from support.files import BadFile, open_file, write_file
 from training.adam import Adam
 from training.options import BATCH_SIZE, LEARNING_RATE
 
@@ -115,45 +113,55 @@ def read_outcomes(path: str) -> dict[Cell, Outcome]:
         OSError: if it cannot be read.
     """
     header = ",".join(COLUMNS) + "\n"
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            text = file.read()
-    except FileNotFoundError:
-        text = ""
-    except UnicodeDecodeError as error:
-        raise BadFile("is no table of this command") from error
+    text = ""
+    if os.path.lexists(path):
+        with open_file(path) as file:
+            content = file.read()
+        try:
+            text = content.decode()
+        except UnicodeDecodeError as error:
+            raise BadFile("is no table of this command") from error
     whole = text[: text.rfind("\n") + 1]
     if not header.startswith(text[: len(header)]):
         raise BadFile("is no table of this command")
     if whole != text or not whole:
         whole = whole or header
         write_file(path, lambda file: file.write(whole.encode()))
-    rows = csv.reader(whole.splitlines()[1:])
-    try:
-        outcomes = [_parse(row) for row in rows]
-    except (ValueError, TypeError) as error:
-        raise BadFile(f"is damaged: {error}") from error
-    return {outcome.cell: outcome for outcome in outcomes}
+    outcomes = {}
+    for number, line in enumerate(whole.splitlines()[1:], 2):
+        try:
+            outcome = _parse(line.split(","))
+        except (ValueError, TypeError) as error:
+            raise BadFile(f"is damaged: line {number} is no outcome") from error
+        outcomes[outcome.cell] = outcome
+    return outcomes
 
 
 def append_outcome(path: str, outcome: Outcome) -> None:
     """Add a row to the table, in one write that is on the disk when this returns."""
-    line = io.StringIO()
-    row = ["" if value is None else value for value in (*outcome.cell, *outcome[1:])]
-    csv.writer(line, lineterminator="\n").writerow(row)
-    with open(path, "ab") as file:
-        file.write(line.getvalue().encode())
-        file.flush()
-        os.fsync(file.fileno())
+    row = ("" if value is None else str(value) for value in (*outcome.cell, *outcome[1:]))
+    try:
+        with open(path, "ab") as file:
+            file.write((",".join(row) + "\n").encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 def _parse(row: Sequence[str]) -> Outcome:
-    arch, *numbers = row
-    *sizes, updates, updates_primed, longest, seconds = numbers
+    arch, *sizes, updates, updates_primed, longest, seconds = row
     return Outcome(
-        Cell(arch, *map(int, sizes)),
-        int(updates) if updates else None,
-        int(updates_primed) if updates_primed else None,
-        int(longest),
+        Cell(arch, *map(_count, sizes)),
+        _count(updates) if updates else None,
+        _count(updates_primed) if updates_primed else None,
+        _count(longest),
         float(seconds),
     )
+
+
+def _count(text: str) -> int:
+    if len(text) > 10:
+        raise ValueError("more digits than any count has")
+    return int(text)

@@ -121,4 +121,5 @@ def _is_entry(entry: object) -> bool:
         isinstance(entry, dict)
         and {"epoch", "iteration", "elapsed_time"} <= entry.keys()
         and all(isinstance(value, int | float) for value in entry.values())
+        and all(abs(value) < 2**63 for value in entry.values() if isinstance(value, int))
     )

@@ -133,13 +133,7 @@ class _Watch:
 def _read_array(file: io.BufferedReader, path: str, vocabulary: IntegerVocabulary) -> np.ndarray:
     """The array of an open ``.npy`` file. One pass, at the speed of the disk, sees to its ids."""
     watch = _Watch(file, path)
-    try:
-        shape, _, dtype = read_npy_header(file)
-    except (BadFile, OSError):
-        raise
-    except Exception as error:
-        # On damaged input the reader of headers raises almost anything.
-        raise BadFile("is damaged or of another format") from error
+    shape, _, dtype = read_npy_header(file)
     if dtype.hasobject:
         raise BadFile("holds objects, which are never loaded")
     if dtype.kind not in "iu":

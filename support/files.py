@@ -253,9 +253,16 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     try:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):
-            return np.lib.format.read_array_header_1_0(file)
-        if version == (2, 0):
-            return np.lib.format.read_array_header_2_0(file)
-    except ValueError as error:
+            header = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            header = np.lib.format.read_array_header_2_0(file)
+        else:
+            raise BadFile("holds an array in an unknown version of the npy format")
+        if bool in map(type, header[0]):
+            raise ValueError("True, which is an int to Python, is no length")
+    except (BadFile, OSError):
+        raise
+    except Exception as error:
+        # On damaged input NumPy's readers raise almost anything.
         raise BadFile("is damaged or of another format") from error
-    raise BadFile("holds an array in an unknown version of the npy format")
+    return header

@@ -1,3 +1,5 @@
+import os
+
 import chainer_compat
 
 import chainer
@@ -136,11 +138,33 @@ class TestTable:
             read_outcomes(path)
         assert path.read_text() == text
 
-    @pytest.mark.parametrize("row", ["rnn,1,2", "rnn,5,0,100,20,x,,,0,1.0", "rnn" + ",1" * 20, ","])
+    @pytest.mark.parametrize(
+        "row",
+        [
+            "rnn,1,2",
+            "rnn,5,0,100,20,x,,,0,1.0",
+            "rnn" + ",1" * 20,
+            ",",
+            "rnn,4,0,20,20,1000,,,0," + 131_073 * "1.",
+            f"rnn,4,0,20,20,1000,{400 * '9'},,0,1.0",
+        ],
+        ids=range(6),
+    )
     def test_with_a_damaged_row_is_refused(self, path, row):
-        path.write_text(f"{HEADER}{row}\n")
-        with pytest.raises(BadFile, match="is damaged"):
+        path.write_text(f"{HEADER}rnn,4,0,20,20,1000,120,110,12,1.25\n{row}\n")
+        with pytest.raises(BadFile, match=r"^is damaged: line 3 is no outcome$"):
             read_outcomes(path)
+
+    def test_that_is_a_pipe_is_refused_and_not_waited_for(self, path):
+        os.mkfifo(path)
+        with pytest.raises(BadFile, match="no regular file"):
+            read_outcomes(path)
+
+    def test_that_cannot_be_written_is_named(self, path):
+        path.mkdir()
+        with pytest.raises(IsADirectoryError) as error:
+            append_outcome(path, ROWS[0])
+        assert error.value.filename == path
 
     def test_that_is_no_text_is_refused(self, path):
         path.write_bytes(b"\xff\xfe\x00")

@@ -92,13 +92,14 @@ class TestArrays:
             lambda content: content.replace(b"(100,)", b"(-99,)"),
             lambda content: content.replace(b"(100,)", b"(1e2,)"),
             lambda content: content.replace(b"(100,)", b"(True)"),
+            lambda content: content.replace(b"(100,), } ", b"(True,), }")[: 128 + 8],
             lambda content: content.replace(b"'<i8'", b"'<x8'"),
             lambda content: content.replace(b"(100,)", b"(100,2"),
             lambda content: content[:6] + b"\x09" + content[7:],
             lambda content: b"garbage\xff\x00" * 20,
             lambda content: b"",
         ],
-        ids=range(12),
+        ids=range(13),
     )
     def test_that_are_damaged_are_refused(self, tmp_path, damage):
         path = tmp_path / "ids.npy"
