@@ -27,6 +27,7 @@ from extensions.tensorboard import TensorBoard
 from extensions.terminal import ProgressBar, print_report
 from models import Model
 from models.model_file import model_path
+from own_data.sequence_file import FileChanged
 from support.command_line import CommandError, another_command, path_word, shell_command
 from training.data import Data
 from training.options import resume_command
@@ -105,9 +106,11 @@ def _plots(data: Data) -> list[PlotLog]:
 
 @contextlib.contextmanager
 def naming_the_last_snapshot(snapshot: Snapshot) -> Iterator[None]:
-    """Where a file cannot be written, say what is left of the training."""
+    """Where a file cannot be written, or read any more, say what is left of the training."""
     try:
         yield
+    except FileChanged as error:
+        raise CommandError(f"{error}; {snapshot.advice()}") from error
     except OSError as error:
         if error.filename is None:
             raise
