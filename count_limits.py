@@ -48,7 +48,7 @@ from support.command_line import (
 )
 from support.devices import check_memory, cores
 from support.drawing import save_figure
-from support.files import BadFile
+from support.files import BadFile, InUse, held
 from support.quiet_end import STOPPING
 from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, training_memory
 from training.processes import run
@@ -121,6 +121,19 @@ def main(argv: list[str]) -> int:
     prepare_folder(args.out)
     table = os.path.join(args.out, "count_limits.csv")
     try:
+        with held(os.path.join(args.out, ".count_limits.lock"), f"process {os.getpid()}"):
+            sweep(args, table)
+    except InUse as error:
+        raise CommandError(
+            f"argument -o/--out: {table} is in use by {str(error) or 'another process'}; "
+            "wait until that ends, or choose another folder"
+        ) from error
+    return 0
+
+
+def sweep(args: argparse.Namespace, table: str) -> None:
+    """Train what the table does not hold yet, and draw all of it."""
+    try:
         outcomes = read_outcomes(table)
     except BadFile as error:
         raise UsageError(f"argument -o/--out: {table} {error}; move it away") from error
@@ -144,7 +157,6 @@ def main(argv: list[str]) -> int:
     path = os.path.join(args.out, "count_limits.png")
     save_figure(draw_limits([outcomes[cell] for cell in cells]), path)
     print(f"Written to {args.out}: count_limits.csv, count_limits.png")
-    return 0
 
 
 def ordered_cells(args: argparse.Namespace) -> list[Cell]:

@@ -115,12 +115,14 @@ def read_outcomes(path: str) -> dict[Cell, Outcome]:
     header = ",".join(COLUMNS) + "\n"
     text = ""
     if os.path.lexists(path):
-        with open_file(path) as file:
-            content = file.read()
         try:
-            text = content.decode()
+            with open_file(path) as file:
+                text = file.read().decode()
         except UnicodeDecodeError as error:
             raise BadFile("is no table of this command") from error
+        except OSError as error:
+            error.filename = path
+            raise
     whole = text[: text.rfind("\n") + 1]
     if not header.startswith(text[: len(header)]):
         raise BadFile("is no table of this command")

@@ -13,8 +13,8 @@ import os
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
-from io import BufferedReader
+from collections.abc import Callable, Iterator, Mapping
+from io import BufferedReader, FileIO
 from typing import IO, BinaryIO
 
 import numpy as np
@@ -34,6 +34,10 @@ _MAX_RATIO = 32  # of size in memory to size on disk; trained parameters hardly 
 
 class BadFile(Exception):
     """A file that cannot be used; the text says why, as the end of a sentence about the file."""
+
+
+class InUse(Exception):
+    """Another process holds the file; the text is what that process has said of itself."""
 
 
 def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
@@ -94,7 +98,7 @@ def remove_temporary_files(folder: str) -> None:
                     os.remove(path)
 
 
-def _lock(file: BinaryIO) -> bool:
+def _lock(file: BinaryIO | FileIO) -> bool:
     """Whether no other process writes the file; until it is closed, others are told so of us."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,6 +107,48 @@ def _lock(file: BinaryIO) -> bool:
     except (OSError, AttributeError):
         pass  # a file system or an operating system without such locks
     return True
+
+
+@contextlib.contextmanager
+def held(path: str, holder: str) -> Iterator[None]:
+    """Hold a file that is there for this purpose only, so that no other process can.
+
+    The kernel lets go of it when the process ends, in whatever way. Where the file system has no
+    locks, nobody is kept out.
+
+    Args:
+        path (str): the file; it is made, and removed at the end.
+        holder (str): what those who come meanwhile are told.
+
+    Raises:
+        InUse: if another process holds it.
+        OSError: if the file cannot be made.
+    """
+    while True:
+        with open(path, "a+b", buffering=0) as file:
+            if not _lock(file):
+                file.seek(0)
+                raise InUse(file.read().decode(errors="replace"))
+            if not _is_at(file, path):
+                continue  # who held it has removed it after we had opened it
+            with contextlib.suppress(OSError):  # on a full disk it is held, if by nobody knows whom
+                file.truncate(0)
+                file.write(holder.encode(errors="replace"))
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    if _is_at(file, path):
+                        os.remove(path)
+            return
+
+
+def _is_at(file: FileIO, path: str) -> bool:
+    """Whether this is still the file of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def write_arrays(path: str, arrays: Mapping[str, ArrayLike]) -> None:

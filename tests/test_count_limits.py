@@ -13,7 +13,7 @@ import pytest
 import count_limits
 from counting.sweep import Cell, Outcome
 from models import ARCHS
-from support.command_line import UsageError
+from support.command_line import CommandError, UsageError
 from tests.commands import ROOT
 
 SMALL = ("--archs", "rnn", "--vocabularies", "3", "4", "--seeds", "2", "-u", "10")
@@ -107,6 +107,25 @@ def test_that_is_killed_leaves_its_outcomes_and_no_process(tmp_path, numbers):
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_another_in_the_same_folder_is_refused_and_the_table_left_alone(tmp_path, capsys):
+    code = "import os, sys, time; from support.files import held\n"
+    code += (
+        "with held(sys.argv[1], f'process {os.getpid()}'): print(os.getpid(), flush=True); input()"
+    )
+    lock = tmp_path / ".count_limits.lock"
+    command = [sys.executable, "-c", code, lock]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        number = int(other.stdout.readline())
+        with pytest.raises(CommandError, match=f"count_limits.csv is in use by process {number}; "):
+            count_limits.main([*SMALL, "-o", str(tmp_path)])
+        assert not (tmp_path / "count_limits.csv").exists()
+        other.communicate("\n")
+    count_limits.main([*SMALL, "--budget", "1", "-o", str(tmp_path), "--processes", "1"])
+    assert {path.name for path in tmp_path.iterdir()} == {"count_limits.csv", "count_limits.png"}
 
 
 class TestOrder:
