@@ -3,7 +3,9 @@
 Hundreds of cases, each the same in every run of the tests.
 """
 
+import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import random
@@ -14,9 +16,8 @@ import chainer.links as L
 import numpy as np
 import pytest
 from chainer import optimizers
-from chainer.serializers import DictionarySerializer, save_npz
+from chainer.serializers import DictionarySerializer, NpzDeserializer, save_npz
 from chainer.training import Trainer
-from test_faults import assert_same_arrays, load, snapshots
 from test_wrong_input import SMALL, run_here
 
 from bptt_updater import BPTTUpdater
@@ -28,6 +29,7 @@ from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from support.command_line import CommandError
 from support.files import BadFile
+from tests.faults.trainings import assert_same_arrays, load, snapshots
 from training.stop import Stop
 
 
@@ -115,6 +117,16 @@ class TestSnapshot:
             else:
                 assert_same_arrays(state_of(trainer), expected)
                 trainer, snapshot = tiny_training(snapshot.about["fixed"]["--arch"], trainer.out)
+
+
+def test_log_with_a_number_that_nobody_could_draw_is_refused():
+    serializer = DictionarySerializer()
+    LogReport().serialize(serializer)
+    for number, damaged in (2**62, False), (10**400, True):
+        log = [{"epoch": 1, "iteration": 2, "elapsed_time": 0.5, "main/loss": number}]
+        arrays = {**serializer.target, "_log": np.array(json.dumps(log))}
+        with pytest.raises(ValueError) if damaged else contextlib.nullcontext():
+            LogReport().serialize(NpzDeserializer(arrays))
 
 
 @pytest.mark.parametrize("arch", ARCHS)
