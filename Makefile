@@ -64,7 +64,7 @@ test-gpu: $(VENV)/dev-$(VERSION) $(if $(shell command -v nvidia-smi),$(VENV)/gpu
 test-gpu:  ## run the tests that need a CUDA GPU, or say that there is none
 	$(VENV)/bin/python -m pytest -m gpu tests/gpu $(ARGS)
 
-test-faults: $(VENV)/dev-$(VERSION)  ## kill the training at least fifty times over, and compare
+test-faults: $(VENV)/dev-$(VERSION)  ## kill trainings, fail disks, type 2,000 commands: half an hour
 	$(VENV)/bin/python -m pytest -m faults $(ARGS)
 
 bench: $(VENV)/bench-$(VERSION)  ## measure beside PyTorch, JAX, NumPy and the tutorial's schedule
