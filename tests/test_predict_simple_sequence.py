@@ -15,7 +15,7 @@ import pytest
 from chainer.serializers import load_npz, save_npz
 
 from models import ARCHS
-from predict_simple_sequence import score
+from predict_simple_sequence import parse_arguments, prime_ids, score
 from tests.commands import ROOT
 
 SCRIPT = str(ROOT / "predict_simple_sequence.py")
@@ -97,6 +97,11 @@ class TestSequence:
         lines = predict(folder, "-l", 3)
         assert re.fullmatch(r"Predicted sequence: \[1, \d, \d, \d\]", lines[0])
         assert len(lines) == 2
+
+
+@pytest.mark.parametrize("n_vocab, prime", [(1, 0), (2, 1), (10, 1)])
+def test_by_default_begins_with_1_or_with_the_only_token(n_vocab, prime):
+    assert prime_ids(parse_arguments([]), "a.model", None, n_vocab) == [prime]
 
 
 class TestModelFile:
