@@ -18,7 +18,7 @@ ARGS ?=
 # Tests of one file share what takes long to make, so they stay together.
 PARALLEL = -n auto --dist loadfile
 
-.PHONY: help train predict test coverage check test-all-pythons test-gpu \
+.PHONY: help train predict test coverage check test-all-pythons test-gpu check-gpu bench-gpu \
     test-faults bench bench-quick bench-mpi pictures clean interpreter
 .DELETE_ON_ERROR:
 
@@ -60,11 +60,26 @@ test-all-pythons:  ## run the tests on every interpreter of 3.10 to 3.15 that is
 	test -n "$$found"
 
 # Where NVIDIA's driver is, CuPy is installed for them; elsewhere it would be of no use.
-test-gpu: $(VENV)/dev-$(VERSION) $(if $(shell command -v nvidia-smi),$(VENV)/gpu-$(VERSION))
+GPU_OR_MAIN = $(if $(shell command -v nvidia-smi),gpu,main)
+test-gpu: $(VENV)/dev-$(VERSION) $(VENV)/$(GPU_OR_MAIN)-$(VERSION)
 test-gpu:  ## run the tests that need a CUDA GPU, or say that there is none
 	$(VENV)/bin/python -m pytest -m gpu tests/gpu $(ARGS)
 
-test-faults: $(VENV)/dev-$(VERSION)  ## kill trainings, fail disks, type 2,000 commands: half an hour
+# An interpreter that has Chainer and CuPy is taken as it is: these two need no network then.
+HAS_GPU_PACKAGES = -c 'import chainer_compat, chainer, cupy' 2>/dev/null
+GPU_PYTHON = $(or $(shell $(INTERPRETER) $(HAS_GPU_PACKAGES) && echo $(INTERPRETER)),\
+    $(VENV)/bin/python)
+check-gpu bench-gpu: interpreter
+	@$(INTERPRETER) $(HAS_GPU_PACKAGES) || $(MAKE) --silent $(VENV)/$(GPU_OR_MAIN)-$(VERSION)
+	@$(GPU_PYTHON) -m $(GPU_MODULE) $(ARGS)
+
+check-gpu: GPU_MODULE = tests.gpu.check
+check-gpu:  ## train on the GPU, on the CPU and on both in turn, and compare
+
+bench-gpu: GPU_MODULE = benchmarks.on_gpu
+bench-gpu:  ## measure an update on the GPU, beside PyTorch where that is installed
+
+test-faults: $(VENV)/dev-$(VERSION)  ## kill the training at least fifty times over, and compare
 	$(VENV)/bin/python -m pytest -m faults $(ARGS)
 
 bench: $(VENV)/bench-$(VERSION)  ## measure beside PyTorch, JAX, NumPy and the tutorial's schedule

@@ -7,6 +7,7 @@ import chainer_compat
 
 import chainer.links as L
 import numpy as np
+from chainer import get_device
 from numpy.typing import NDArray
 
 from benchmarks.workload import (
@@ -32,13 +33,13 @@ MANY_TOKENS = 100_000_000
 PERIOD = 45  # tokens
 
 
-def make_updater(arch: str, size: Size, tokens: NDArray[np.int32]) -> BPTTUpdater:
-    """A training of a size on some tokens."""
+def make_updater(arch: str, size: Size, tokens: NDArray[np.int32], device: int = -1) -> BPTTUpdater:
+    """A training of a size on some tokens; on a CUDA device, or, below 0, the CPU."""
     np.random.seed(0)
-    optimizer = Adam(alpha=LEARNING_RATE)
-    optimizer.setup(Classifier(ARCHS[arch](size.n_vocab, size.n_units)))
+    model = Classifier(ARCHS[arch](size.n_vocab, size.n_units))
+    model.to_device(get_device(device))
     iterator = ParallelSequentialIterator(tokens, size.batch)
-    return BPTTUpdater(iterator, optimizer, size.window, device=-1)
+    return BPTTUpdater(iterator, Adam(alpha=LEARNING_RATE).setup(model), size.window, device)
 
 
 def make_evaluator(model: L.Classifier, tokens: NDArray[np.int32]) -> WindowEvaluator:
