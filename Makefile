@@ -79,7 +79,7 @@ check-gpu:  ## train on the GPU, on the CPU and on both in turn, and compare
 bench-gpu: GPU_MODULE = benchmarks.on_gpu
 bench-gpu:  ## measure an update on the GPU, beside PyTorch where that is installed
 
-test-faults: $(VENV)/dev-$(VERSION)  ## kill the training at least fifty times over, and compare
+test-faults: $(VENV)/dev-$(VERSION)  ## kill trainings, fail disks, type 2,000 commands: half an hour
 	$(VENV)/bin/python -m pytest -m faults $(ARGS)
 
 bench: $(VENV)/bench-$(VERSION)  ## measure beside PyTorch, JAX, NumPy and the tutorial's schedule
