@@ -119,7 +119,9 @@ def main(argv: list[str]) -> int:
         arch, model = load_model(path)
     except BadFile as error:
         expected = "a file that train_simple_sequence.py has written"
-        raise file_error("-m/--modelpath", path, error, expected) from error
+        refusal = file_error("-m/--modelpath", path, error, expected)
+        # The default path is nothing that was typed.
+        raise (refusal if args.modelpath else CommandError(str(refusal))) from error
     n_vocab, n_units = model.embed.W.shape
     for option, given, found in (("-a/--arch", args.arch, arch), ("-u/--unit", args.unit, n_units)):
         if given not in (None, found):
