@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from support.files import check_writable, remove_temporary_files
+from support.files import NoFile, check_writable, remove_temporary_files
 from support.output import tolerant_output
 from support.quiet_end import in_order
 
@@ -159,7 +159,7 @@ def file_error(option: str, path: str, why: object, expected: str) -> CommandErr
         why: a predicate of the file, such as a :class:`support.files.BadFile`.
         expected (str): what would be accepted.
     """
-    kind = CommandError if os.path.isfile(path) else UsageError
+    kind = UsageError if isinstance(why, NoFile) else CommandError
     return kind(f"argument {option}: {path or repr(path)} {why}; expected {expected}")
 
 

@@ -7,13 +7,15 @@ word of a damaged or hostile file.
 """
 
 import contextlib
+import errno
 import hashlib
 import math
 import os
 import re
+import stat
 import struct
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BufferedReader, FileIO
 from typing import IO, BinaryIO
 
@@ -30,10 +32,20 @@ _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
 _SEAL = b"sha256:"
 _DIGEST_LENGTH = 64  # hexadecimal digits
 _MAX_RATIO = 32  # of size in memory to size on disk; trained parameters hardly compress
+# Why a name leads to no file, whatever the state of the disk.
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class BadFile(Exception):
     """A file that cannot be used; the text says why, as the end of a sentence about the file."""
+
+
+class NoFile(BadFile):
+    """There is no file of that name."""
+
+
+class Unreadable(BadFile):
+    """The operating system does not let it be read now; nothing is known against the file."""
 
 
 class InUse(Exception):
@@ -151,6 +163,18 @@ def _is_at(file: FileIO, path: str) -> bool:
         return False
 
 
+def move_files(paths: Iterable[str], folder: str) -> None:
+    """Move files, in this order, into a folder on the same file system that is made for them.
+
+    Raises:
+        OSError: if that fails; each file is then in its old place or its new one.
+    """
+    os.mkdir(folder)
+    for path in paths:
+        os.rename(path, os.path.join(folder, os.path.basename(path)))
+    _sync_folder(folder)
+
+
 def write_arrays(path: str, arrays: Mapping[str, ArrayLike]) -> None:
     """Write a sealed npz file.
 
@@ -201,7 +225,8 @@ def read_arrays(
         dict: arrays by name.
 
     Raises:
-        BadFile: if the file is missing or damaged, holds objects, or would take too much memory.
+        NoFile, Unreadable: see :func:`open_file`.
+        BadFile: if the file is damaged, holds objects, or would take too much memory.
     """
     with open_file(path) as file:
         try:
@@ -212,10 +237,14 @@ def read_arrays(
                 _check_seal(file, sealed)
             with zipfile.ZipFile(file) as archive:
                 return _read_archive(archive, min(_MAX_RATIO * size, limit or math.inf), only)
-        except BadFile:
+        except (BadFile, MemoryError):
             raise
         except Exception as error:
-            # On damaged input the readers of zip and npy raise almost anything.
+            # On damaged input the readers of zip and npy raise almost anything. What cannot be
+            # read the reader of zip takes for damage; damage can make it seek to nowhere.
+            for reason in error, error.__context__:
+                if isinstance(reason, OSError) and reason.errno != errno.EINVAL:
+                    raise Unreadable(f"cannot be read: {reason.strerror}") from error
             raise BadFile("is damaged or of another format") from error
 
 
@@ -223,20 +252,25 @@ def open_file(path: str) -> BufferedReader:
     """Open a regular file for reading in binary.
 
     Raises:
-        BadFile: if there is none, or it may not be read.
+        NoFile: if there is none.
+        Unreadable: if it cannot be opened.
     """
     try:
-        if os.path.isdir(path):
-            raise BadFile("is a folder")
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise BadFile("is no regular file")  # to open a pipe could take forever
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise NoFile("is a folder")
+        if not stat.S_ISREG(mode):
+            raise NoFile("is no regular file")  # to open a pipe could take forever
         return open(path, "rb")
     except FileNotFoundError:
-        raise BadFile("does not exist") from None
+        raise NoFile("does not exist") from None
     except PermissionError:
-        raise BadFile("may not be read") from None
-    except (OSError, ValueError) as error:
-        raise BadFile(f"cannot be read: {getattr(error, 'strerror', error)}") from error
+        raise Unreadable("may not be read") from None
+    except OSError as error:
+        kind = NoFile if error.errno in _NOWHERE else Unreadable
+        raise kind(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a name that no file can have
+        raise NoFile(f"cannot be read: {error}") from error
 
 
 def _check_seal(file: BinaryIO, required: bool) -> None:
