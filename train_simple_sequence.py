@@ -33,10 +33,10 @@ from models.classifier import Classifier
 from models.model_file import model_path, save_model
 from own_data.vocabulary_file import save_vocabulary
 from parallel_sequential_iterator import ParallelSequentialIterator
-from support.command_line import prepare_folder
 from training.adam import Adam
 from training.data import read_data
-from training.options import changeable_options, fixed_options, parse_arguments
+from training.folder import go_on, output_folder
+from training.options import STEERING, changeable_options, fixed_options, parse_arguments
 from training.processes import here, run
 from training.report import naming_the_last_snapshot, reports, show_beginning, show_end, show_stop
 from training.stop import Stop
@@ -87,22 +87,17 @@ def main(argv: list[str], whole: str | None = None) -> int:
         two_periods=data.two_periods,
     )
     trainer.extend(evaluator)
-    snapshot = Snapshot(
-        {**data.fixed, **fixed_options(args)}, changeable_options(args), args.keep, data.vocabulary
-    )
+    fixed, changeable = {**data.fixed, **fixed_options(args)}, changeable_options(args)
+    snapshot = Snapshot(fixed, changeable, STEERING, args.keep, data.vocabulary)
     trainer.extend(snapshot, trigger=args.snapshot_every)
     for extension in reports(args, data, evaluated.predictor):
         trainer.extend(extension)
 
     # Go on from a snapshot.
-    if args.resume == "auto":
-        snapshot.resume_newest(trainer)
-    elif args.resume is not None:
-        snapshot.resume(args.resume, trainer)
+    go_on(args.resume, snapshot, trainer)
 
     # Run the training, then save the model.
-    here.once(prepare_folder, args.out)
-    with stop.on_signals(), naming_the_last_snapshot(snapshot):
+    with output_folder(args.out), stop.on_signals(), naming_the_last_snapshot(snapshot):
         trainer.run(show_loop_exception_msg=False)
         signal = stop.any_signal()
         if not signal:

@@ -11,11 +11,13 @@ from chainer.backends import cuda
 from chainer.training import PRIORITY_EDITOR, Extension, Trainer
 from chainer.types import NdArray
 
-from support.command_line import CommandError
+
+class NotFinite(Exception):
+    """A number of the training is NaN or infinite; the text says which, and when."""
 
 
 class FiniteLoss(Extension):
-    """Raises CommandError, naming iteration and last good snapshot, if a loss is not finite.
+    """Raises NotFinite, naming the iteration, if a loss is not finite.
 
     Chainer's FailOnNonNumber looks at the parameters, which turn bad one update later, and knows
     of no snapshot.
@@ -37,14 +39,15 @@ class FiniteLoss(Extension):
         """Note the loss of the last update, and look at all that were noted, if it is time to.
 
         Raises:
-            CommandError: if one is not finite, or that of the validation.
+            NotFinite: if one is not finite, or that of the validation.
         """
         loss = trainer.observation["main/loss"].array
         self._unseen.append(loss)
         is_here = isinstance(loss, np.ndarray)
         if is_here or len(self._unseen) == self.most_unseen or trainer.updater.is_new_epoch:
             self._look(trainer)
-        self._check(trainer, "validation loss", trainer.observation.get("validation/main/loss", 0))
+        validation = trainer.observation.get("validation/main/loss", 0)
+        _check("validation loss", validation, trainer.updater.iteration)
 
     def _look(self, trainer: Trainer) -> None:
         snapshot = trainer.get_extension("snapshot")
@@ -56,16 +59,11 @@ class FiniteLoss(Extension):
             if not math.isfinite(loss):
                 snapshot.withdraw(iteration)  # the loss is of the parameters before the update
             iteration += 1
-            self._check(trainer, "loss", loss, iteration)
+            _check("loss", loss, iteration)
         self._unseen.clear()
         snapshot.confirm()
 
-    def _check(
-        self, trainer: Trainer, name: str, loss: SupportsFloat, iteration: int | None = None
-    ) -> None:
-        if not math.isfinite(loss):
-            raise CommandError(
-                f"the {name} is {float(loss)} at iteration {iteration or trainer.updater.iteration}"
-                f"; {trainer.get_extension('snapshot').advice()}; "
-                "a smaller --lr or --gradclip may help"
-            )
+
+def _check(name: str, loss: SupportsFloat, iteration: int) -> None:
+    if not math.isfinite(loss):
+        raise NotFinite(f"the {name} is {float(loss)} at iteration {iteration}")

@@ -1,10 +1,16 @@
-"""Snapshots that hold all a training depends on, and going on from one."""
+"""Snapshots that hold all a training depends on, and going on from one.
+
+A folder holds the snapshots of one way through a training, ``snapshot_iter_N`` after its update N.
+A training that begins there, or goes back to an earlier one, first moves those after that into a
+folder ``earlier-1`` there, the next into ``earlier-2``. So nothing is ever overwritten, and the
+newest snapshot is the one of the highest number.
+"""
 
 import contextlib
 import os
 import secrets
-import time
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -14,34 +20,44 @@ import numpy as np
 from chainer.training import Extension, Trainer
 from numpy.typing import NDArray
 
+from extensions.finite_loss import NotFinite
 from extensions.snapshot_file import (
-    age,
+    NAME,
     all_streams,
     arrays_of,
     load_snapshot,
     not_finite,
+    numbered,
     read_about,
     restore,
     save_snapshot,
-    survey,
 )
 from own_data.vocabulary import Vocabulary, to_json
-from support.command_line import CommandError, UsageError, file_error, one_line
-from support.files import BadFile
+from support.command_line import CommandError, one_line
+from support.files import BadFile, Unreadable, move_files
+from support.threads import arithmetic, use_threads_as_before
 from training.processes import here
+
+_EARLIER = "earlier-"
+_Found = tuple[str, dict[str, Any], dict[str, NDArray]]  # path, what it says of itself, arrays
+
+
+class OtherOptions(Exception):
+    """A snapshot was trained with other fixed options; ``args`` are its own and those of now."""
 
 
 class Snapshot(Extension):
     """Saves the trainer as ``snapshot_iter_N``, and loads it.
 
     Chainer's own extension writes a file that can be half there, that takes the recurrent state
-    for nothing and that any training can load. This one names the run and what it was trained
-    with, and is saved once more when the training ends. Of several processes
-    one writes the states of all streams, so that any number of them can go on.
+    for nothing and that any training can load. This one says what it was trained with, and is
+    saved once more when the training ends. Of several processes one writes the states of all
+    streams, so that any number of them can go on.
 
     Args:
         fixed (dict): options by name that a training cannot change on its way.
         changeable (dict): those that it can.
+        steering (collection of str): those of them that, once changed, make it another run.
         keep (int or None): how many snapshots of this run stay in the folder, None for all.
         vocabulary (Vocabulary or None): of the data, kept in each snapshot as the array
             ``vocabulary``, its text in UTF-8.
@@ -54,40 +70,54 @@ class Snapshot(Extension):
         self,
         fixed: Mapping[str, Any],
         changeable: Mapping[str, Any],
+        steering: Collection[str] = (),
         keep: int | None = None,
         vocabulary: Vocabulary | None = None,
     ) -> None:
-        self.about: dict[str, Any] = {
-            "run": here.once(secrets.token_hex, 8),
-            "order": None,
-            "fixed": fixed,
-            "changeable": changeable,
-        }
+        run = here.once(secrets.token_hex, 8)
+        self.about: dict[str, Any] = {"run": run, "fixed": fixed, "changeable": changeable}
+        self.steering = steering
         self.keep = keep
         self.vocabulary = None if vocabulary is None else to_json(vocabulary).encode()
-        self.last: str | None = None  # path of the last good snapshot
-        self._iteration = 0  # that it is of
-        self._resumed: tuple[int, str | None] = 0, None  # iteration and path
-        self._own: list[tuple[int, str]] = []  # this run's up to now, oldest first
+        self._iteration = 0  # that is saved last
+        self._resumed: tuple[int, str] = 0, ""  # iteration and path
+        self._own: list[tuple[int, str]] = []  # this run's in the folder, oldest first
         self._trainer: Trainer | None = None
         self._failed = False
 
     def initialize(self, trainer: Trainer) -> None:
-        """Find the run's place among those of the folder."""
+        """Make way in the folder for what is going to be saved."""
         self._trainer = trainer
-        found = here.once(survey, trainer.out)
-        if self.about["order"] is None:
-            latest = max((about["order"] for about, _ in found), default=0)
-            self.about["order"] = max(time.time_ns(), latest + 1)
-        run = self.about["run"]
-        own = [(about["iteration"], path) for about, path in found if about["run"] == run]
-        self._own = sorted(pair for pair in own if pair[0] <= self._iteration)
+        self.about["arithmetic"] = arithmetic()
+        self._own = here.once(self._make_way, trainer.out)
+
+    def _make_way(self, folder: str) -> list[tuple[int, str]]:
+        """Move all that is not on the way here; return the rest, oldest first."""
+        iteration, path = self._resumed
+        if os.path.realpath(os.path.dirname(path)) != os.path.realpath(folder):
+            iteration = 0  # the way here leads through another folder
+        found = numbered(folder)
+        others = [found.pop(number) for number in list(found) if number > iteration]
+        if others:
+            latest = max(numbered(folder, _EARLIER), default=0)
+            aside = os.path.join(folder, f"{_EARLIER}{latest + 1}")
+            # The lowest first: if this is cut short, the newest of those that are left stays it.
+            move_files(others, aside)
+            print(f"Earlier snapshots are now in {aside}", flush=True)
+        # What would be counted and removed has to be ours for certain.
+        return [(n, p) for n, p in found.items() if not self.keep or self._is_own(p)]
+
+    def _is_own(self, path: str) -> bool:
+        try:
+            return read_about(path)["run"] == self.about["run"]
+        except BadFile:
+            return False
 
     def __call__(self, trainer: Trainer) -> None:
         """Save the trainer unless this iteration is saved already.
 
         Raises:
-            CommandError: if a parameter is not finite; nothing is written then.
+            NotFinite: if a parameter is not; nothing is written then.
             OSError: if the file cannot be written.
         """
         iteration = trainer.updater.iteration
@@ -98,24 +128,24 @@ class Snapshot(Extension):
             arrays["vocabulary"] = np.frombuffer(self.vocabulary, np.uint8)
         bad = not_finite(arrays)
         if bad:
-            raise CommandError(f"{bad} is not finite after iteration {iteration}; {self.advice()}")
-        path = os.path.join(trainer.out, f"snapshot_iter_{iteration}")
-        arrays = all_streams(arrays)
-        about = {**self.about, "iteration": iteration}
-        here.once(save_snapshot, path, about, arrays)
-        self.last, self._iteration = path, iteration
+            raise NotFinite(f"{bad} is not finite after iteration {iteration}")
+        path = os.path.join(trainer.out, f"{NAME}{iteration}")
+        here.once(save_snapshot, path, {**self.about, "iteration": iteration}, all_streams(arrays))
+        self._iteration = iteration
         self._own.append((iteration, path))
 
     def confirm(self) -> None:
         """Take note that what was saved last gives a finite loss: older ones can go."""
         while self.keep and len(self._own) > self.keep:
-            _, path = self._own.pop(0)
-            here.once(self._remove, path)
+            here.once(self._remove, self._own.pop(0)[1])
 
     def _remove(self, path: str) -> None:
-        with contextlib.suppress(BadFile, FileNotFoundError):
-            if read_about(path)["run"] == self.about["run"]:  # and not overwritten by another
+        if self._is_own(path):  # and not put there by another since
+            try:
                 os.remove(path)
+            except OSError as error:  # one too many is no reason to end a training
+                message = f"warning: {path} cannot be removed: {error.strerror}"
+                print(one_line(message), file=sys.stderr)
 
     def withdraw(self, iteration: int) -> None:
         """Take back what was saved of this iteration and later: it gives a bad loss."""
@@ -124,14 +154,22 @@ class Snapshot(Extension):
             if number > self._resumed[0] and here.rank == 0:
                 with contextlib.suppress(OSError):
                     os.remove(path)
-        good = [pair for pair in (self._resumed, *self._own) if pair[0] < iteration]
-        self.last = max(good)[1] if good else None
+        if self._resumed[0] >= iteration:
+            self._resumed = 0, ""
+
+    def _good(self) -> list[str]:
+        """Paths of the snapshots that led here, oldest first."""
+        return [path for _, path in sorted({self._resumed, *self._own}) if path]
+
+    @property
+    def last(self) -> str | None:
+        """Path of the last good snapshot."""
+        return self._good()[-1] if self._good() else None
 
     def advice(self) -> str:
         """What can be said to a user whose training has failed."""
-        if self.last is None:
-            return "no good snapshot was saved before"
-        return f"the last good snapshot is {self.last}"
+        there = list(filter(os.path.exists, self._good()))
+        return f"the last good snapshot is {there[-1]}" if there else "there is no good snapshot"
 
     def on_error(
         self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
@@ -146,97 +184,80 @@ class Snapshot(Extension):
             self.confirm()
 
     def resume(self, path: str, trainer: Trainer) -> None:
-        """Go on from a snapshot; print which options have changed since.
+        """Go on from a snapshot; print what has changed since.
 
         Raises:
-            UsageError: if the file is none or was trained with other fixed options.
-            CommandError: if the file is damaged.
+            BadFile: if the file is none, or is damaged, or cannot be read.
+            OtherOptions: if it was trained with other fixed options.
         """
-        self._together(lambda: self._resume(path, trainer), trainer)
+        self._go_on(here.once(self._load, path, trainer), trainer)
 
-    def _resume(self, path: str, trainer: Trainer) -> dict[str, NDArray]:
-        try:
-            about = read_about(path)
-            fixed = self.about["fixed"]
-            # Of other data much else differs, too, that nobody has typed.
-            data = "--tokens", "--data"
-            for option in sorted({**about["fixed"], **fixed}, key=lambda name: name not in data):
-                now, was = (_given(option, each) for each in (fixed, about["fixed"]))
-                if was != now:
-                    raise UsageError(
-                        f"argument -r/--resume: {path} was trained with {was}, not {now}; "
-                        f"give {was} or another snapshot"
-                    )
-            arrays = load_snapshot(path, about, trainer)
-        except BadFile as error:
-            expected = "'auto' or a file snapshot_iter_N that this command has written"
-            raise file_error("-r/--resume", path, error, expected) from error
-        self._adopt(path, about)
-        # Whoever goes back to an old snapshot leaves the way that led to those after it.
-        found = [other for other, _ in survey(trainer.out) if other["fixed"] == about["fixed"]]
-        if any(age(other) > age(about) for other in found):
-            self._begin_anew()
-        return arrays
+    def _load(self, path: str, trainer: Trainer, number: int | None = None) -> _Found:
+        about = read_about(path)
+        if number not in (None, about["iteration"]):
+            raise BadFile("is of another update than its name says")
+        if about["fixed"] != self.about["fixed"]:
+            raise OtherOptions(about["fixed"], self.about["fixed"])
+        return path, about, load_snapshot(path, about, trainer)
 
     def resume_newest(self, trainer: Trainer) -> None:
-        """Go on from the newest usable snapshot of this configuration's newest run, if any."""
-        self._together(lambda: self._resume_newest(trainer), trainer)
+        """Go on from the newest usable snapshot in the trainer's folder, if there is one.
 
-    def _resume_newest(self, trainer: Trainer) -> dict[str, NDArray]:
-        arrays: dict[str, NDArray] = {}
-        found = []
-        for about, path in survey(trainer.out, say=True):
-            if about["fixed"] == self.about["fixed"]:
-                found.append((about, path))
-            else:
-                print(f"Passed over {path}: it was trained with other options")
-        resumed = None
-        for about, path in sorted(found, key=lambda pair: age(pair[0]), reverse=True):
-            if resumed is None:
+        Those in the folders ``earlier-N`` are older than those beside them. What is damaged or
+        was trained with other options is passed over, and named.
+
+        Raises:
+            CommandError: if a snapshot cannot be read, which may be the newest.
+            OSError: if a folder cannot be listed.
+        """
+        self._go_on(here.once(self._load_newest, trainer), trainer)
+
+    def _load_newest(self, trainer: Trainer) -> _Found | None:
+        earlier = numbered(trainer.out, _EARLIER).values()
+        for folder in (trainer.out, *reversed(earlier)):
+            for number, path in reversed(numbered(folder).items()):
                 try:
-                    arrays = load_snapshot(path, about, trainer)
-                    resumed = about, path
+                    found = self._load(path, trainer, number)
+                except OtherOptions:
+                    print(f"Passed over {path}: it was trained with other options")
+                except Unreadable as error:
+                    raise CommandError(f"{path} {error}") from error
                 except BadFile as error:
                     print(f"Passed over {path}: it {error}")
-            elif about["run"] != resumed[0]["run"]:
-                print(f"Passed over {path}: it is of an earlier run")
-        if resumed:
-            self._adopt(resumed[1], resumed[0])
-        else:
-            print(f"No snapshot to resume from in {trainer.out}, starting afresh")
-        return arrays
+                else:
+                    return found
+        print(f"No snapshot to resume from in {trainer.out}, starting afresh")
+        return None
 
-    def _together(self, resume: Callable[[], dict[str, NDArray]], trainer: Trainer) -> None:
-        """Resume on rank 0; bring trainer and snapshot of the other processes to where it is.
-
-        Nothing is restored from no arrays: then there was no snapshot.
-        """
-        resumed = here.once(
-            lambda: (resume(), self.about, self.last, self._iteration, self._resumed)
-        )
-        arrays, self.about, self.last, self._iteration, self._resumed = resumed
-        if arrays and here.rank > 0:
+    def _go_on(self, found: _Found | None, trainer: Trainer) -> None:
+        """Bring what rank 0 has loaded to all processes, and say what has changed since."""
+        if found is None:
+            return
+        path, about, arrays = found
+        if here.rank:
             restore(arrays, trainer)
-
-    def _adopt(self, path: str, about: Mapping[str, Any]) -> None:
-        """Become the run that the snapshot is of, or, where its way changes, a new one."""
-        print(f"Resuming from {path}")
-        self.last, self._iteration = path, about["iteration"]
-        self._resumed = about["iteration"], path
-        self.about.update(run=about["run"], order=about["order"])
-        changed = []
-        for option, now in self.about["changeable"].items():
-            was = about["changeable"].get(option)
-            if was != now:
-                changed.append(option)
-                print(one_line(f"Changed since: {option} is {now}, was {was}"))
-        if {"--lr", "--gradclip"}.intersection(changed):
-            self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        self.about.update(run=secrets.token_hex(8), order=None)
+        self._iteration = about["iteration"]
+        self._resumed = self._iteration, path
+        use_threads_as_before(about["arithmetic"].get("BLAS threads"))
+        changed = _changes(about["changeable"], self.about["changeable"])
+        digits = _changes(about["arithmetic"], arithmetic()) if about["arithmetic"] else {}
+        if not changed.keys() & set(self.steering):
+            self.about["run"] = about["run"]
+        if here.rank == 0:
+            print(f"Resuming from {path}")
+            for change in changed.values():
+                print(one_line(f"Changed since: {change}"))
+            if digits:
+                changes = "; ".join(digits.values())
+                print(
+                    one_line(f"Changed since: {changes}; numbers will differ in their last digits")
+                )
 
 
-def _given(option: str, values: Mapping[str, Any]) -> str:
-    """An option with its value, to be read."""
-    return f"{option} {values[option]}" if option in values else f"no {option}"
+def _changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """What is not as it was, in words by its name."""
+    return {
+        name: f"{name} is {value}, was {was.get(name)}"
+        for name, value in now.items()
+        if value != was.get(name)
+    }

@@ -13,6 +13,7 @@ from typing import Any
 import chainer_compat
 
 import numpy as np
+from chainer import no_backprop_mode, using_config
 from chainer.serializers import DictionarySerializer, NpzDeserializer
 from chainer.training import Trainer
 from numpy.typing import ArrayLike, NDArray
@@ -20,20 +21,19 @@ from numpy.typing import ArrayLike, NDArray
 from support.files import BadFile, read_arrays, write_arrays
 from training.processes import here
 
-_FORMAT = 1
-_NAME = re.compile("snapshot_iter_([1-9][0-9]*)")
+NAME = "snapshot_iter_"  # and the number of its update
+_FORMAT = 2
 _MODEL = "updater/model:main"
 _OPTIMIZER = "updater/optimizer:main"
 _STATE = "updater/state"
 _MOMENTS = ("m", "v")  # that Adam keeps of each parameter
-# What a snapshot says of itself, as JSON. ``order`` is the time at which its run began, in ns, or,
-# if the clock was set back, a number above those of the runs that were there.
+# What a snapshot says of itself, as JSON.
 _FIELDS = {
     "run": str,
-    "order": int,
     "iteration": int,
     "fixed": dict,
     "changeable": dict,
+    "arithmetic": dict,
     "arrays": dict,
 }
 
@@ -49,34 +49,23 @@ def save_snapshot(path: str, about: Mapping[str, Any], arrays: Mapping[str, Arra
     Raises:
         OSError: if that fails.
     """
-    about = {"format": _FORMAT, **about, "arrays": _manifest(arrays)}
+    about = {**about, "format": _FORMAT, "arrays": _manifest(arrays)}
     write_arrays(path, {"snapshot": json.dumps(about), **arrays})
 
 
-def survey(folder: str, say: bool = False) -> list[tuple[dict[str, Any], str]]:
-    """What each snapshot in the folder says of itself, and its path; the highest name first.
+def numbered(folder: str, name: str = NAME) -> dict[int, str]:
+    """Paths of all in the folder that is called ``name`` and a number, by that, lowest first.
 
-    What is unreadable is left out, with ``say`` not without saying so.
+    Raises:
+        OSError: if the folder is there but cannot be listed.
     """
     try:
         names = os.listdir(folder)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         names = []
-    numbered = {int(match[1]): name for name in names if (match := _NAME.fullmatch(name))}
-    found = []
-    for _, name in sorted(numbered.items(), reverse=True):
-        path = os.path.join(folder, name)
-        try:
-            found.append((read_about(path), path))
-        except BadFile as error:
-            if say:
-                print(f"Passed over {path}: it {error}")
-    return found
-
-
-def age(about: Mapping[str, Any]) -> tuple[int, str, int]:
-    """A key that sorts snapshots: by run, then by update."""
-    return about["order"], about["run"], about["iteration"]
+    matches = map(re.compile(re.escape(name) + "([1-9][0-9]*)").fullmatch, names)
+    found = {int(match[1]): os.path.join(folder, match[0]) for match in matches if match}
+    return dict(sorted(found.items()))
 
 
 def read_about(path: str) -> dict[str, Any]:
@@ -92,13 +81,15 @@ def _parse(text: object) -> dict[str, Any]:
     try:
         about = json.loads(str(text))
         version = about["format"]
-        known = version != _FORMAT or all(type(about[name]) is _FIELDS[name] for name in _FIELDS)
+        if version == 1:
+            about["arithmetic"] = {}  # of which it knew nothing
+        if version not in (1, _FORMAT):
+            raise BadFile("is a snapshot of another version of this program")
+        known = all(type(about[name]) is _FIELDS[name] for name in _FIELDS)
     except (ValueError, TypeError, KeyError, RecursionError):
         known = False
     if not known:
         raise BadFile("is no snapshot of this program")
-    if version != _FORMAT:
-        raise BadFile("is a snapshot of another version of this program")
     return about
 
 
@@ -114,11 +105,10 @@ def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> dict
     arrays = read_arrays(path, limit=4 * n_bytes + 2**28)
     if _parse(arrays.pop("snapshot", None)) != about or _manifest(arrays) != about["arrays"]:
         raise BadFile("does not hold the arrays that it says")
-    for name, param in optimizer.target.namedparams():
-        for key in (_MODEL + name, *(f"{_OPTIMIZER}{name}/{moment}" for moment in _MOMENTS)):
-            array = arrays.get(key)
-            if array is None or (array.shape, array.dtype) != (param.shape, param.dtype):
-                raise BadFile(f"does not hold parameter {name} as it is here")
+    for name, expected in _expected(trainer).items():
+        array = arrays.get(name)
+        if array is None or (array.shape, array.dtype) != (expected.shape, expected.dtype):
+            raise BadFile(f"does not hold {name.removeprefix('updater/')} as it is here")
     bad = not_finite(arrays)
     if bad:
         raise BadFile(f"holds a number that is not finite, {bad}")
@@ -137,6 +127,29 @@ def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> dict
         NpzDeserializer({**new, **before}).load(trainer)
         raise BadFile(f"does not fit this version of the program ({error})") from error
     return arrays
+
+
+def _expected(trainer: Trainer) -> dict[str, NDArray]:
+    """Arrays of the shapes and types that those of a snapshot must have, by name.
+
+    Chainer loads what can be cast, and a state whatever it is. The model tells the shapes of its
+    state by reading a token of each stream.
+    """
+    expected = {}
+    model = trainer.updater.get_optimizer("main").target.copy()
+    for name, param in model.namedparams():
+        for key in (_MODEL + name, *(f"{_OPTIMIZER}{name}/{moment}" for moment in _MOMENTS)):
+            expected[key] = param.array
+    stateful = [pair for pair in model.namedlinks() if hasattr(pair[1], "serialize_state")]
+    for _, link in stateful:
+        link.reset_state()
+    ids = model.xp.zeros(trainer.updater.get_iterator("main").batch_size, np.int32)
+    with no_backprop_mode(), using_config("train", False):
+        model(ids[None], ids)
+    states = DictionarySerializer()
+    for path, link in stateful:
+        link.serialize_state(states[_STATE + path])
+    return {**expected, **states.target}
 
 
 def restore(arrays: Mapping[str, NDArray], trainer: Trainer) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from support.devices import missing_for_gpu
 from tests.commands import ROOT
-from tests.trainings import SMALL, succeed
+from tests.trainings import ENDLESS, SMALL, start, succeed, wait_until
 
 # All that is left of a test, failed or not, is left in the checkout.
 TEMPORARY = ROOT / ".pytest_cache" / "temporary"
@@ -100,3 +100,20 @@ def folder_with(tmp_path, undisturbed):
         return folder
 
     return fill
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """Start a run that has logged an epoch and would go on for long; it is ended with the test."""
+    processes = []
+
+    def run(*arguments):
+        process = start(tmp_path, *ENDLESS, *arguments)
+        processes.append(process)
+        wait_until((tmp_path / "result" / "log").exists, process)
+        return process
+
+    yield run
+    for process in processes:
+        with process:
+            process.kill()

@@ -112,7 +112,7 @@ class TestKilled:
     def test_while_writing_leaves_a_temporary_file_that_the_next_run_removes(self, tmp_path):
         arguments = [*SMALL, "-e", "1"]
         train(tmp_path, *arguments, sabotage=("SIGKILL", "replace", 6))
-        left = [path for path in (tmp_path / "result").iterdir() if path.name.startswith(".")]
+        left = [path for path in (tmp_path / "result").iterdir() if path.suffix == ".tmp"]
         assert left
         train(tmp_path, *arguments, sabotage=("SIGKILL", "replace", 2))
         assert not [path for path in left if path.exists()]

@@ -2,6 +2,8 @@
 
 import random
 import shutil
+import subprocess
+import sys
 
 import chainer_compat
 
@@ -9,7 +11,9 @@ import pytest
 
 from tests.trainings import (
     COLUMNS,
+    ENVIRONMENT,
     LAST,
+    SCRIPT,
     SMALL,
     each_arch,
     fail,
@@ -167,14 +171,50 @@ class TestResumeAuto:
         assert "Passed over result/snapshot_iter_38: it was trained with other options" in lines
         assert "Resuming from result/snapshot_iter_37" in lines
 
-    def test_passes_over_an_earlier_run_and_names_it(self, folder_with, once):
+    def test_passes_over_an_earlier_run(self, folder_with):
         """Even though that run went on for longer."""
         folder = folder_with(38)
-        later = once(*SMALL, "--snapshot-every", "12", "-e", "2")[1]
-        shutil.copy(later / "snapshot_iter_24", folder)
+        succeed(folder.parent, *SMALL, "--snapshot-every", "12", "-e", "2")
         lines = succeed(folder.parent, *self.AUTO)
-        assert "Passed over result/snapshot_iter_38: it is of an earlier run" in lines
-        assert "Resuming from result/snapshot_iter_24" in lines
+        assert "Resuming from result/snapshot_iter_26" in lines
+        assert snapshots(folder / "earlier-1") == [38]
+
+    def test_goes_on_though_other_options_were_trained_in_between(self, folder_with, undisturbed):
+        folder = folder_with(38)
+        succeed(folder.parent, *SMALL, "-a", "rnn2", "-e", "1")
+        lines = succeed(folder.parent, *self.AUTO)
+        assert "Passed over result/snapshot_iter_13: it was trained with other options" in lines
+        assert "Resuming from result/earlier-1/snapshot_iter_38" in lines
+        assert numbers(folder) == numbers(undisturbed())
+
+    @pytest.mark.parametrize("step", ["listdir", "open"])
+    def test_ends_where_the_disk_fails_for_a_moment(self, folder_with, step):
+        """It does not begin anew, and writes nothing: the good snapshot is there."""
+        folder = folder_with(38)
+        before = listing(folder.parent)
+        program = (
+            "import builtins, errno, os, runpy, sys\n"
+            f"module = {'os' if step == 'listdir' else 'builtins'}\n"
+            f"original = module.{step}\n"
+            "def failing(path, *rest, **options):\n"
+            "    if str(path).startswith('result'):\n"
+            "        raise OSError(errno.EIO, os.strerror(errno.EIO), path)\n"
+            "    return original(path, *rest, **options)\n"
+            f"module.{step} = failing\n"
+            "sys.argv[:] = sys.argv[1:]\n"
+            "sys.path.insert(0, os.path.dirname(sys.argv[0]))\n"
+            "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        )
+        command = [sys.executable, "-c", program, SCRIPT, *self.AUTO]
+        result = subprocess.run(
+            command, cwd=folder.parent, env=ENVIRONMENT, capture_output=True, text=True, check=False
+        )
+        named = "result" if step == "listdir" else "result/snapshot_iter_38"
+        reason = "Input/output error" if step == "listdir" else "cannot be read: Input/output error"
+        colon = ":" if step == "listdir" else ""
+        assert result.stderr == f"train_simple_sequence.py: error: {named}{colon} {reason}\n"
+        assert result.returncode == 1
+        assert listing(folder.parent) == before
 
     def test_does_not_take_a_run_with_another_seed_for_its_own(self, folder_with):
         folder = folder_with(38)

@@ -13,7 +13,6 @@ import pytest
 
 from tests.commands import ROOT
 from tests.trainings import (
-    ENDLESS,
     ENVIRONMENT,
     SMALL,
     is_png,
@@ -24,23 +23,6 @@ from tests.trainings import (
     succeed,
     wait_until,
 )
-
-
-@pytest.fixture
-def endless(tmp_path):
-    """Start a run that has logged an epoch and would go on for long; it is ended with the test."""
-    processes = []
-
-    def run(*arguments):
-        process = start(tmp_path, *ENDLESS, *arguments)
-        processes.append(process)
-        wait_until((tmp_path / "result" / "log").exists, process)
-        return process
-
-    yield run
-    for process in processes:
-        with process:
-            process.kill()
 
 
 def ignoring(*numbers):

@@ -1,7 +1,6 @@
 """What the training command prints, writes and learns."""
 
 import os
-import pathlib
 import re
 import shlex
 import shutil
@@ -18,12 +17,12 @@ from models import ARCHS
 from tests.commands import ROOT
 from tests.trainings import (
     COLUMNS,
+    LAST,
     SCRIPT,
     SMALL,
     each_arch,
     fail,
     is_png,
-    listing,
     numbers,
     parameters,
     read_log,
@@ -163,24 +162,23 @@ class TestTheSameCommand:
         succeed(tmp_path, *SMALL, *option)
         assert numbers(tmp_path / "result")[0] != numbers(undisturbed())[0]
 
-    def test_into_the_same_folder_replaces_what_it_writes(self, tmp_path, undisturbed):
+    def test_into_the_same_folder_replaces_all_but_snapshots(self, tmp_path, undisturbed):
+        """That run may have gone on for longer; its last snapshot brings the rest back."""
         folder = tmp_path / "result"
         shutil.copytree(undisturbed(), folder)
-        before = listing(folder)
-        succeed(tmp_path, *SMALL, "-e", "1")
-        after = listing(folder)
-        replaced = {pathlib.Path(path).name for path in before if before[path] != after[path]}
-        assert replaced == {
-            "result",
-            "log",
-            "cg.dot",
-            "loss.png",
-            "accuracy.png",
-            "counting.png",
-            "rnn_simple_sequence.model",
-            "snapshot_iter_13",
-        }
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        lines = succeed(tmp_path, *SMALL, "-e", "1")
+        assert lines[5] == "Earlier snapshots are now in result/earlier-1"
         assert [entry["epoch"] for entry in read_log(folder)] == [1]
+        assert snapshots(folder) == [13]
+        assert snapshots(folder / "earlier-1") == list(range(1, LAST + 1))
+        last = f"snapshot_iter_{LAST}"
+        succeed(tmp_path, *SMALL, "-r", f"result/earlier-1/{last}", "-o", "again")
+        for name in "log", "rnn_simple_sequence.model":
+            assert (tmp_path / "again" / name).read_bytes() == before[name]
+        for iteration in range(1, LAST + 1):
+            name = f"snapshot_iter_{iteration}"
+            assert (folder / "earlier-1" / name).read_bytes() == before[name]
 
     def test_with_another_architecture_leaves_the_model_of_the_first(self, tmp_path, undisturbed):
         folder = tmp_path / "result"

@@ -35,6 +35,8 @@ _BESIDE_ARRAYS = 64 * 2**20  # bytes: what is imported to train and to draw, and
 _FIXED = "arch", "unit", "batchsize", "bproplen", "seed"
 # Values that may be others when a training is resumed.
 _CHANGEABLE = "epoch", "lr", "gradclip", "gpu", "out", "data", "valid", "snapshot_every", "keep"
+# Options among them that, once changed, make it another run.
+STEERING = "--lr", "--gradclip"
 # Options of the user's own data, and those that only the built-in sequence has.
 _OWN = "tokens", "valid", "valid_fraction"
 _BUILT_IN = "repeat", "counting"

@@ -17,7 +17,7 @@ from chainer.training import Extension
 
 from counting.figure import draw_counting, why_not_drawn
 from extensions.dump_graph import DumpGraph
-from extensions.finite_loss import FiniteLoss
+from extensions.finite_loss import FiniteLoss, NotFinite
 from extensions.global_means import GlobalMeans
 from extensions.log import LogReport
 from extensions.perplexity import add_perplexity
@@ -106,11 +106,15 @@ def _plots(data: Data) -> list[PlotLog]:
 
 @contextlib.contextmanager
 def naming_the_last_snapshot(snapshot: Snapshot) -> Iterator[None]:
-    """Where a file cannot be written, or read any more, say what is left of the training."""
+    """Where a training fails for a reason of its own, say what is left of it."""
     try:
         yield
     except FileChanged as error:
         raise CommandError(f"{error}; {snapshot.advice()}") from error
+    except NotFinite as error:
+        raise CommandError(
+            f"{error}; {snapshot.advice()}; a smaller --lr or --gradclip may help"
+        ) from error
     except OSError as error:
         if error.filename is None:
             raise

@@ -1,0 +1,88 @@
+"""The output folder of a training: who writes into it, and what is gone on from.
+
+Two trainings in one folder would destroy each other, so the folder is held by one at a time. The
+next one may have other options, as in the tutorial: it moves the snapshots that it would overwrite
+into a folder ``earlier-N`` there, rather than refuse or ask. Log, pictures and model it replaces.
+They come back, without training, from the last snapshot: ``-r result/earlier-1/snapshot_iter_225``.
+"""
+
+import contextlib
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+
+import chainer_compat
+
+from chainer.training import Trainer
+
+from extensions.snapshot import OtherOptions, Snapshot
+from support.command_line import CommandError, UsageError, file_error, prepare_folder
+from support.files import BadFile, InUse, held
+from training.processes import here
+
+# These say which data it is. Of other data much else differs, too, that nobody has typed.
+_DATA = "--tokens", "--data"
+
+
+@contextlib.contextmanager
+def output_folder(path: str) -> Iterator[None]:
+    """Make the folder, if it is not there, and keep other trainings out of it.
+
+    Raises:
+        UsageError: if it cannot be written.
+        CommandError: if another training is at work there.
+    """
+    with contextlib.ExitStack() as stack:
+        here.once(_hold, path, stack)
+        yield
+
+
+def _hold(path: str, stack: contextlib.ExitStack) -> None:
+    prepare_folder(path)
+    holder = f"process {os.getpid()} of {platform.node()}, {shlex.join(sys.orig_argv)}"
+    try:
+        stack.enter_context(held(os.path.join(path, ".training.lock"), holder))
+    except InUse as error:
+        raise CommandError(
+            f"argument -o/--out: {path} is in use by {str(error) or 'another process'}; "
+            "wait until that ends, or choose another folder"
+        ) from error
+
+
+def go_on(resume: str | None, snapshot: Snapshot, trainer: Trainer) -> None:
+    """Bring a training to where a snapshot is.
+
+    Args:
+        resume (str or None): a path, or ``auto`` for the newest usable one; None to begin.
+        snapshot (Snapshot): of the trainer.
+        trainer (chainer.training.Trainer): with all its extensions.
+
+    Raises:
+        UsageError: if there is no such file, or it was trained with other options.
+        CommandError: if the file is damaged, or cannot be read.
+    """
+    if resume is None:
+        return
+    if resume == "auto":
+        snapshot.resume_newest(trainer)
+        return
+    try:
+        snapshot.resume(resume, trainer)
+    except BadFile as error:
+        expected = "'auto' or a file snapshot_iter_N that this command has written"
+        raise file_error("-r/--resume", resume, error, expected) from error
+    except OtherOptions as error:
+        raise UsageError(_difference(resume, *error.args)) from error
+
+
+def _difference(path: str, was: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """What to do about a snapshot that was trained otherwise."""
+    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    name = min(names, key=lambda name: name not in _DATA)
+    told, given = (f"{name} {each[name]}" if name in each else f"no {name}" for each in (was, now))
+    return (
+        f"argument -r/--resume: {path} was trained with {told}, not {given}; "
+        f"give {told} or another snapshot"
+    )
