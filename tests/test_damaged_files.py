@@ -27,7 +27,6 @@ from models import ARCHS
 from models.model_file import load_model, save_model
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
-from support.command_line import CommandError
 from support.files import BadFile, Unreadable
 from tests.faults.trainings import assert_same_arrays, load, snapshots
 from training.stop import Stop
