@@ -7,7 +7,7 @@ import re
 
 import chainer_compat
 
-from tests.trainings import COLUMNS, SMALL, numbers, start
+from tests.trainings import COLUMNS, ENVIRONMENT, SMALL, numbers, start
 
 
 def read_terminal(master):
@@ -39,9 +39,10 @@ def screen(text):
 
 class TestOnATerminal:
     @staticmethod
-    def train(folder, *arguments):
+    def train(folder, *arguments, width=120):
         master, slave = pty.openpty()
-        process = start(folder, *arguments, stdout=slave)
+        environment = {**ENVIRONMENT, "COLUMNS": str(width)}
+        process = start(folder, *arguments, stdout=slave, env=environment)
         os.close(slave)
         text = read_terminal(master)
         assert (process.wait(), process.stderr.read()) == (0, "")
@@ -68,6 +69,11 @@ class TestOnATerminal:
         assert [line.split()[0] for line in lines[6:9]] == ["1", "2", "3"]
         assert lines[9].startswith("Written to result")
         assert not [line for line in lines if "tokens/s" in line]
+
+    def test_shows_a_table_that_fits(self, tmp_path):
+        lines = screen(self.train(tmp_path, *SMALL, "-e", "1", width=60))
+        assert lines[5].split() == ["epoch", "loss", "val", "loss", "acc", "val", "acc", "time"]
+        assert max(map(len, lines[:7])) < 60
 
     def test_resumes_what_was_begun_without_one(self, folder_with, undisturbed):
         folder = folder_with(30)

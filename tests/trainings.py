@@ -32,9 +32,10 @@ each_arch = pytest.mark.parametrize("arch", ARCHS)
 
 def start(folder, *arguments, **options):
     """Start the command in ``folder``, with its output piped."""
-    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    options = {"env": ENVIRONMENT, **pipes, **options}
     command = [sys.executable, SCRIPT, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, text=True, **options)
+    return subprocess.Popen(command, cwd=folder, text=True, **options)
 
 
 def train(folder, *arguments):
