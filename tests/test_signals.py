@@ -58,7 +58,7 @@ class TestToStop:
         assert is_png(folder / "loss.png")
         assert is_png(folder / "accuracy.png")
         assert re.fullmatch(
-            r"Stopped. Go on with: .*python.* .*train_simple_sequence.py "
+            r"Stopped. Go on with: .*python.* .*train_simple_sequence.py.* "
             rf".*-e 100000 -r result/snapshot_iter_{newest}",
             lines[-1],
         )

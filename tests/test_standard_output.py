@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shlex
 import subprocess
 import sys
 
@@ -85,7 +86,7 @@ def test_warnings_that_nobody_can_read_do_not_end_the_training(tmp_path):
 
 def test_that_was_closed_from_the_beginning_does_not_matter(tmp_path):
     """As a program is started by some supervisors."""
-    command = f"exec {sys.executable} {SCRIPT} {' '.join(SMALL)} -e 1 >&-"
+    command = f"exec {shlex.join([sys.executable, SCRIPT, *SMALL])} -e 1 >&-"
     result = subprocess.run(
         command, shell=True, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, check=False
     )

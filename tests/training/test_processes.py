@@ -4,6 +4,7 @@ A batch of 7 streams, which neither 2 nor 4 divide, whose streams are at differe
 sequence, and of which a window is an epoch: so the log has an entry for each update.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -119,6 +120,20 @@ def process_of(job, rank):
         if f"PMI_RANK={rank}".encode() in environment and int(parent) == job.pid:
             return int(status.parent.name)
     raise AssertionError(f"no process of rank {rank}")
+
+
+def left_by_mpich():
+    """Files that MPICH leaves where a job is aborted, always here, whatever TMPDIR says."""
+    return {*pathlib.Path("/tmp").glob("hydra_hwloc_xmlfile_*")}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_left():
+    before = left_by_mpich()
+    yield
+    for path in left_by_mpich() - before:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 @pytest.fixture(scope="module")
