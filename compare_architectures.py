@@ -28,6 +28,7 @@ import train_simple_sequence
 from models import ARCHS
 from support.command_line import FOLDER, ArgumentParser
 from support.drawing import marks, new_figure, save_figure, style_of, thinned
+from support.files import naming
 from training.options import resume_command
 from training.processes import here, run
 
@@ -81,7 +82,8 @@ def main(argv: list[str]) -> int:
         code = train_simple_sequence.main([*options, "--arch", arch, "--out", folder], again)
         if code:
             return code
-        with open(os.path.join(folder, "log"), encoding="utf-8") as file:
+        log = os.path.join(folder, "log")
+        with naming(log), open(log, encoding="utf-8") as file:
             logs[arch] = json.load(file)
         print()
     path = os.path.join(args.out, "comparison.png")

@@ -16,7 +16,7 @@ from models import ARCHS, Model
 from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
-from support.files import BadFile, open_file, write_file
+from support.files import BadFile, naming, open_file, write_file
 from training.adam import Adam
 from training.options import BATCH_SIZE, LEARNING_RATE
 
@@ -116,13 +116,10 @@ def read_outcomes(path: str) -> dict[Cell, Outcome]:
     text = ""
     if os.path.lexists(path):
         try:
-            with open_file(path) as file:
+            with naming(path), open_file(path) as file:
                 text = file.read().decode()
         except UnicodeDecodeError as error:
             raise BadFile("is no table of this command") from error
-        except OSError as error:
-            error.filename = path
-            raise
     whole = text[: text.rfind("\n") + 1]
     if not header.startswith(text[: len(header)]):
         raise BadFile("is no table of this command")
@@ -142,14 +139,10 @@ def read_outcomes(path: str) -> dict[Cell, Outcome]:
 def append_outcome(path: str, outcome: Outcome) -> None:
     """Add a row to the table, in one write that is on the disk when this returns."""
     row = ("" if value is None else str(value) for value in (*outcome.cell, *outcome[1:]))
-    try:
-        with open(path, "ab") as file:
-            file.write((",".join(row) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        error.filename = path
-        raise
+    with naming(path), open(path, "ab") as file:
+        file.write((",".join(row) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _parse(row: Sequence[str]) -> Outcome:

@@ -8,7 +8,7 @@ import contextlib
 import os
 
 from own_data.vocabulary import Vocabulary, from_json, to_json
-from support.files import BadFile, open_file, write_file
+from support.files import BadFile, naming, open_file, write_file
 
 _MOST_BYTES = 2**28
 
@@ -45,11 +45,12 @@ def load_vocabulary(model_path: str, size: int) -> Vocabulary | None:
 
     Raises:
         BadFile: if the file that is there is no vocabulary of that size.
+        OSError: if it cannot be read.
     """
     path = vocabulary_path(model_path)
     if not os.path.lexists(path):
         return None
-    with open_file(path) as file:
+    with naming(path), open_file(path) as file:
         if os.fstat(file.fileno()).st_size > _MOST_BYTES:
             raise BadFile("is too large for a vocabulary")
         content = file.read()

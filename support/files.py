@@ -52,6 +52,16 @@ class InUse(Exception):
     """Another process holds the file; the text is what that process has said of itself."""
 
 
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Let an OSError name the file, which those of reading and writing do not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = path
+        raise
+
+
 def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
     """Make a file appear under its name only when complete.
 

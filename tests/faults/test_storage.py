@@ -51,6 +51,10 @@ def started(tmp_path_factory):
     (folder / "temporary").mkdir()
     np.save(folder / "ids.npy", np.arange(100) % 7)
     (folder / "text").write_text("a few words, of which some are a few words again\n" * 9)
+    text = ["--data", "text", "--tokens", "word", "-o", "../text"]
+    run(TRAIN, [*STARTED[:6], "-e", "1", *text], folder).check()
+    for kind in "model", "vocab.json":
+        shutil.copy(folder.parent / "text" / f"rnn_simple_sequence.{kind}", folder / f"text.{kind}")
     return folder, snapshots(folder), model(folder.parent / "finished")
 
 
@@ -99,6 +103,7 @@ OTHERS = {
     "own numbers": [TRAIN, *shlex.split("-u 3 -l 5 -b 2 -e 1 --data ids.npy -o new")],
     "own text": [TRAIN, *shlex.split("-u 3 -l 5 -b 2 -e 1 --data text --tokens word -o new")],
     "predict": ["predict_simple_sequence.py", "-l", "3"],
+    "predict text": ["predict_simple_sequence.py", "-m", "text.model", "--prime", "a few"],
     "plot": ["predict_simple_sequence.py", "--plot", "a.png"],
     "compare": ["compare_architectures.py", "rnn", "lstm", *STARTED],
     "count limits": [*LIMITS, "--seeds", "2"],
