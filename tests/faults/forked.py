@@ -32,7 +32,7 @@ for name in """
     importlib.import_module(name)
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-_SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+SIGNALS = [getattr(signal, f"SIG{name}") for name in ("INT", "TERM", "HUP", "XCPU", "USR1", "USR2")]
 
 
 class Ended(NamedTuple):
@@ -75,13 +75,13 @@ def run(
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's own, of the threads of pytest-xdist
-            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until Python's handler is gone
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until Python's handler is gone
             gc.freeze()  # or the child's collector would touch, and so copy, all of our memory
             child = os.fork()
         if child == 0:
             _be_the_command(script, list(arguments), folder, prepare, out.fileno(), err.fileno())
         gc.unfreeze()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         code = _wait(child, seconds, stop)
         for file in (out, err):
             file.seek(0)
@@ -111,9 +111,9 @@ def _be_the_command(script, arguments, folder, prepare, out, err):
     code = 99
     try:
         os.setsid()
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         os.chdir(folder)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(out, 1)

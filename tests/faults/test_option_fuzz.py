@@ -9,7 +9,6 @@ import os
 import random
 import shlex
 import shutil
-import signal
 
 import chainer_compat
 
@@ -17,7 +16,7 @@ import numpy as np
 import pytest
 
 from models import ARCHS
-from tests.faults.forked import run
+from tests.faults.forked import SIGNALS, run
 
 SMALL = {
     "train_simple_sequence.py": shlex.split("-u 3 -l 5 -b 2 -e 1"),
@@ -153,7 +152,7 @@ def try_cases(folder, tmp_path, seed, number):
         words = random_words(chance, script)
         stop = None
         if chance.random() < 0.1:
-            stop = chance.uniform(0, 0.3), chance.choice([signal.SIGINT, signal.SIGTERM])
+            stop = chance.uniform(0, 0.3), chance.choice(SIGNALS)
         place = tmp_path / "place"
         shutil.copytree(folder, place, copy_function=link_or_make)
         before = sorted(place.rglob("*"))
