@@ -48,7 +48,7 @@ from support.command_line import (
 )
 from support.devices import check_memory, cores
 from support.drawing import save_figure
-from support.files import BadFile, InUse, held
+from support.files import BadFile, InUse, Unreadable, held
 from support.quiet_end import STOPPING
 from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, training_memory
 from training.processes import run
@@ -135,6 +135,8 @@ def sweep(args: argparse.Namespace, table: str) -> None:
     """Train what the table does not hold yet, and draw all of it."""
     try:
         outcomes = read_outcomes(table)
+    except Unreadable as error:
+        raise CommandError(f"{table} {error}") from error
     except BadFile as error:
         raise UsageError(f"argument -o/--out: {table} {error}; move it away") from error
     cells = ordered_cells(args)

@@ -21,7 +21,7 @@ import numpy as np
 
 from own_data.vocabulary import BadToken, IntegerVocabulary, Vocabulary
 from support.command_line import CommandError
-from support.files import BadFile, open_file, read_npy_header
+from support.files import BadFile, Unreadable, open_file, read_npy_header
 
 _SMALL = 2**26  # bytes of an array, up to which a copy is worth being safe from changes of the file
 _BLOCK = 2**16  # bytes of text, or ids, at a time: few enough to stay in the cache
@@ -170,7 +170,7 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BadFile(f"cannot be read: {error.strerror}") from error
+        raise Unreadable(f"cannot be read: {error.strerror}") from error
 
 
 def _tokenise(file: io.BufferedReader, vocabulary: Vocabulary) -> np.ndarray:

@@ -14,6 +14,7 @@ import count_limits
 from counting.sweep import Cell, Outcome
 from models import ARCHS
 from support.command_line import CommandError, UsageError
+from support.files import Unreadable
 from tests.commands import ROOT
 
 SMALL = ("--archs", "rnn", "--vocabularies", "3", "4", "--seeds", "2", "-u", "10")
@@ -181,3 +182,13 @@ def test_a_foreign_table_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is no table of this command; move it away"):
         count_limits.main(["-o", str(tmp_path)])
     assert (tmp_path / "count_limits.csv").read_text() == "date,weather\n"
+
+
+def test_a_table_that_cannot_be_read_now_is_not_to_be_moved_away(tmp_path, monkeypatch):
+    def fail(path):
+        raise Unreadable("cannot be read: Stale file handle")
+
+    monkeypatch.setattr(count_limits, "read_outcomes", fail)
+    with pytest.raises(CommandError, match=r"count_limits\.csv cannot be read: Stale") as error:
+        count_limits.main(["-o", str(tmp_path)])
+    assert error.value.exit_code == 1
