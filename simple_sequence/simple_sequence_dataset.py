@@ -31,6 +31,35 @@ def get_simple_sequence(n_vocab: int, repeat: int = 100) -> NDArray[np.int32]:
     return np.tile(np.repeat(numbers, numbers), repeat)
 
 
+def get_shuffled_runs(n_vocab: int, repeat: int = 100, seed: int = 0) -> NDArray[np.int32]:
+    """The same runs in random order: each number ``i`` still ``i`` times, the next drawn anew.
+
+    It is drawn from all other numbers alike, so that only the end of a run can be foreseen. In
+    ``get_simple_sequence`` a network can also learn the order of the runs.
+
+    Args:
+        n_vocab (int): size of the vocabulary, at least 3: with fewer there is no other number.
+        repeat (int): the length is that of so many periods of ``get_simple_sequence``, at least 1;
+            the last run may be cut.
+        seed (int): the same seed draws the same runs.
+
+    Returns:
+        numpy.ndarray: the tokens, int32, one-dimensional.
+
+    Raises:
+        ValueError: if an argument is not a whole number or is too small.
+    """
+    n_vocab = _whole_number("n_vocab", n_vocab, at_least=3)
+    repeat = _whole_number("repeat", repeat, at_least=1)
+    largest = n_vocab - 1
+    length = repeat * n_vocab * largest // 2
+    # A run has a token at least, two runs have three.
+    steps = np.random.RandomState(seed).randint(1, largest, 2 * length // 3 + 2, np.int32)
+    numbers = np.cumsum(steps, dtype=np.int64) % largest + 1
+    n_runs = np.searchsorted(np.cumsum(numbers), length) + 1
+    return np.repeat(numbers[:n_runs], numbers[:n_runs])[:length].astype(np.int32)
+
+
 def _whole_number(name: str, value: SupportsIndex, at_least: int) -> int:
     try:
         number = operator.index(value)

@@ -1,0 +1,255 @@
+"""What a network does when it is told something false: keep its place, or believe and count anew.
+
+A network that holds one counter, zero when a number begins, would count whatever number it is told.
+A network that knows where in the period it is can go on as though nothing had been said. Which of
+the two it is shows only where the sequence is broken. Not about pictures.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from functools import lru_cache
+from itertools import groupby
+from typing import NamedTuple
+
+import chainer_compat
+
+import numpy as np
+from chainer import as_array, as_variable, no_backprop_mode, using_config
+from chainer.backends import cuda
+from numpy.typing import NDArray
+
+from counting.scores import periods
+from counting.traces import recurrent_layers
+from models import Model
+from simple_sequence.simple_sequence_dataset import get_simple_sequence
+
+# A lie takes three numbers: the last, the next, and another. More than the second are too many to
+# read, and their free runs, as the fourth power of the vocabulary, too long.
+VOCABULARIES = range(4, 31)
+CHANGES = ("one too short", "one too long", "repeated twice", "left out")
+
+
+class Answer(Enum):
+    """What a network went on with."""
+
+    KEPT = "kept its place"
+    ANEW = "counted anew"
+    LOST = "lost its way"
+
+
+class Lie(NamedTuple):
+    """Something false, told in the third period.
+
+    Attributes:
+        column (int): the number ``v`` whose run it comes after, or whose run is changed.
+        row (int or str): the number ``w`` that is told, or what is done to the run.
+        place (int): true tokens of the third period that are read before.
+        told (tuple of int): what is told then. A single token, or the rest of a run that is too
+            long and the first of the next number.
+    """
+
+    column: int
+    row: int | str
+    place: int
+    told: tuple[int, ...]
+
+
+class Outcome(NamedTuple):
+    """What became of a lie.
+
+    Attributes:
+        answer (Answer): see :func:`answer_to`.
+        right_after (int): tokens written until all that follow in the next period are right: every
+            run is as long as its number says.
+        written (numpy.ndarray): the period written after the lie, int32.
+    """
+
+    answer: Answer
+    right_after: int
+    written: NDArray[np.int32]
+
+
+def other_numbers(n_vocab: int) -> list[Lie]:
+    """For each run ``v`` every number ``w`` that is neither ``v`` nor the next, told at its end."""
+    numbers = range(1, n_vocab)
+    return [
+        Lie(v, w, v * (v + 1) // 2, (w,))
+        for v in numbers
+        for w in numbers
+        if w not in (v, v % (n_vocab - 1) + 1)
+    ]
+
+
+def changed_runs(n_vocab: int) -> list[Lie]:
+    """Each run a token too short or too long, twice, or left out, and the next number begun.
+
+    A run of one that is too short is left out, and stands only there.
+    """
+    lies = []
+    for v in range(1, n_vocab):
+        following = v % (n_vocab - 1) + 1
+        start, end = v * (v - 1) // 2, v * (v + 1) // 2
+        changes = ((end - 1, 0), (end, 1), (end, v), (start, 0))
+        for change, (place, more) in zip(CHANGES, changes, strict=True):
+            if place > start or change == CHANGES[-1]:
+                lies.append(Lie(v, change, place, (*[v] * more, following)))
+    return lies
+
+
+def read_lies(model: Model, lies: Sequence[Lie]) -> dict[Lie, Outcome]:
+    """Tell the model each lie after two periods and what is true of the third, and let it run free.
+
+    Args:
+        model: one of the architectures, its vocabulary in ``VOCABULARIES``. Its state is lost: it
+            is reset before and after.
+        lies (list of Lie): such as :func:`other_numbers` and :func:`changed_runs` give.
+
+    Returns:
+        dict: Outcome by Lie.
+    """
+    n_vocab = len(model.embed.W)
+    period = get_simple_sequence(n_vocab, 1)
+    told = [[*period, *period, *period[: lie.place], *lie.told] for lie in lies]
+    written = _free_runs(model, told, len(period))
+    return {
+        lie: Outcome(answer_to(lie, row, period), _right_after(row), row)
+        for lie, row in zip(lies, written, strict=True)
+    }
+
+
+def answer_to(lie: Lie, written: NDArray[np.integer], period: NDArray[np.integer]) -> Answer:
+    """What a model does that goes on with ``written``.
+
+    It has kept its place if it finishes the run that is due in the period, and begins the run after
+    it; due is what was due before the lie, or what would be if the lie were so many tokens of the
+    truth. It has counted anew if it finishes the run of the number told, of its right length, and
+    begins one of any other number. Where nothing is left of a run the next one is to be finished.
+    Told a 1 the model may do both; it has then kept its place.
+    """
+    for true in kept(lie, period):
+        if written[: len(true)].tolist() == true:
+            return Answer.KEPT
+    runs = _runs([lie.told[-1], *written])
+    judged = runs[: 2 if lie.told[-1] == 1 else 1]
+    if len(runs) > len(judged) and all(number == length for number, length in judged):
+        return Answer.ANEW
+    return Answer.LOST
+
+
+def kept(lie: Lie, period: NDArray[np.integer]) -> list[list[int]]:
+    """The two ways to keep one's place: the rest of the run that is due, and a token more."""
+    ways = []
+    for place in (lie.place, lie.place + len(lie.told)):
+        due = np.roll(period, -place)
+        ways.append(due[: np.flatnonzero(due != due[0])[0] + 1].tolist())
+    return ways
+
+
+def shares(outcomes: Sequence[Outcome]) -> dict[Answer, float]:
+    """The share of each answer among the outcomes."""
+    answers = [outcome.answer for outcome in outcomes]
+    return {answer: answers.count(answer) / len(answers) for answer in Answer}
+
+
+def keeps_place(model: Model) -> float:
+    """The share of the numbers of :func:`other_numbers` after which the model keeps its place.
+
+    Equal to what :func:`read_lies` finds, at a small part of its cost. As in
+    :func:`counting.scores.free_run`, a model that writes what was expected of it reads what was
+    expected: the states at the ends of the runs are kept, and all lies with what is expected after
+    them read in one window.
+
+    Args:
+        model: as for :func:`read_lies`.
+
+    Returns:
+        float: from 0 to 1.
+    """
+    n_vocab = len(model.embed.W)
+    xp = model.xp
+    told, run, column, expected = _questions(n_vocab)
+    states = [(link, name) for link in recurrent_layers(model) for name in link.state_names]
+    at_end: list[list] = [[] for _ in states]
+    model.reset_state()
+    with using_config("train", False), using_config("type_check", False), no_backprop_mode():
+        model(xp.asarray(periods(n_vocab, 2)[:-1, np.newaxis]))
+        for v in range(1, n_vocab):
+            model(xp.full((v, 1), v, np.int32))
+            for (link, name), kept_states in zip(states, at_end, strict=True):
+                kept_states.append(as_array(getattr(link, name)))
+        for (link, name), kept_states in zip(states, at_end, strict=True):
+            setattr(link, name, as_variable(xp.concatenate(kept_states)[xp.asarray(run)]))
+        logits = as_array(model(xp.asarray(told)))
+    model.reset_state()
+    written = cuda.to_cpu(logits.argmax(axis=1)).reshape(told.shape).T
+    as_expected = ((written[column] == expected) | (expected == 0)).all(axis=-1)
+    return float(as_expected.any(axis=0).mean())
+
+
+@lru_cache(maxsize=1)
+def _questions(n_vocab: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """What :func:`keeps_place` tells, and what it expects.
+
+    A column reads a lie and the first of the two ways to keep one's place. The second way is a part
+    of it, up to its last token, but where the run that is due has no other token than the one that
+    the lie stood for: then it takes a column more.
+
+    Returns:
+        tuple of numpy.ndarray: what is told, int32 ``(T, B)``; after which run, from 0, ``(B,)``;
+        the column in which each lie is answered in the first and in the second way, ``(2, L)``; and
+        the answers, ``(2, L, T)``, with zeros behind their ends.
+    """
+    period = get_simple_sequence(n_vocab, 1)
+    lies = other_numbers(n_vocab)
+    read: list[tuple[int, list[int]]] = []
+    column = np.empty((2, len(lies)), np.intp)
+    expected = np.zeros((2, len(lies), n_vocab + 1), np.int32)
+    for number, lie in enumerate(lies):
+        for way, answer in enumerate(kept(lie, period)):
+            inputs = [*lie.told, *answer[:-1]]
+            if way == 0 or read[-1][1][: len(inputs)] != inputs:
+                read.append((lie.column - 1, inputs))
+            column[way, number] = len(read) - 1
+            expected[way, number, : len(answer)] = answer
+    told = np.zeros((n_vocab + 1, len(read)), np.int32)
+    for place, (_, inputs) in enumerate(read):
+        told[: len(inputs), place] = inputs
+    n_steps = max(len(inputs) for _, inputs in read)
+    return told[:n_steps], np.array([run for run, _ in read]), column, expected[..., :n_steps]
+
+
+def _free_runs(
+    model: Model, told: Sequence[Sequence[int]], length: int
+) -> list[NDArray[np.int32]]:
+    """As :func:`models.generation.generate` for many primes at once; only what is generated."""
+    ends = np.array([len(prime) for prime in told])
+    tokens = np.zeros((ends.max() + length, len(told)), np.int32)
+    for stream, prime in enumerate(told):
+        tokens[: len(prime), stream] = prime
+    model.reset_state()
+    with using_config("train", False), using_config("type_check", False), no_backprop_mode():
+        for step in range(len(tokens) - 1):
+            logits = as_array(model(model.xp.asarray(tokens[step])))
+            free = ends <= step + 1
+            if free.any():
+                tokens[step + 1, free] = cuda.to_cpu(logits.argmax(axis=1))[free]
+    model.reset_state()
+    return [tokens[end : end + length, stream] for stream, end in enumerate(ends)]
+
+
+def _runs(tokens: Sequence[int] | NDArray[np.integer]) -> list[tuple[int, int]]:
+    """Number and length of each run."""
+    return [(int(number), len(list(run))) for number, run in groupby(tokens)]
+
+
+def _right_after(written: NDArray[np.integer]) -> int:
+    """Tokens before the longest end in which each run is as long as its number says.
+
+    Its first run may have begun before, and its last may go on.
+    """
+    right = 0
+    for place, (number, length) in enumerate(reversed(_runs(written))):
+        right += min(number, length)
+        if length > number or (place > 0 and length < number):
+            break
+    return len(written) - right
