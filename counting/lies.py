@@ -8,7 +8,7 @@ the two it is shows only where the sequence is broken. Not about pictures.
 from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import chainer_compat
@@ -59,8 +59,9 @@ class Outcome(NamedTuple):
 
     Attributes:
         answer (Answer): see :func:`answer_to`.
-        right_after (int): tokens written until all that follow in the next period are right: every
-            run is as long as its number says.
+        right_after (int): tokens written before it is right again, that is, ends the run at hand
+            and writes another, no longer and no shorter than its number says; a whole period's if
+            it is not right within one.
         written (numpy.ndarray): the period written after the lie, int32.
     """
 
@@ -243,13 +244,11 @@ def _runs(tokens: Sequence[int] | NDArray[np.integer]) -> list[tuple[int, int]]:
 
 
 def _right_after(written: NDArray[np.integer]) -> int:
-    """Tokens before the longest end in which each run is as long as its number says.
-
-    Its first run may have begun before, and its last may go on.
-    """
-    right = 0
-    for place, (number, length) in enumerate(reversed(_runs(written))):
-        right += min(number, length)
-        if length > number or (place > 0 and length < number):
-            break
-    return len(written) - right
+    """See :class:`Outcome`; the run at hand then may have begun before."""
+    place = 0
+    for (number, length), following in pairwise(_runs(written)[:-1]):
+        place += max(length - number, 0)
+        if following[0] == following[1]:
+            return place
+        place += min(length, number)
+    return len(written)

@@ -122,12 +122,13 @@ def test_changed_runs_are_told_as_they_are_called():
     [
         ([3, 3, 1, 2, 2, 3, 3, 3, 1], 0),
         ([3, 3, 3, 3, 1, 2, 2, 3], 1),
-        ([2, 1, 2, 2, 3, 3], 0),
-        ([1, 2, 3, 3, 3, 1], 1),
-        ([1, 2, 2, 1, 1, 1], 5),
+        ([2, 2, 2, 2, 3, 1, 1, 2, 2, 1], 6),
+        ([3, 2, 3, 3, 2, 2, 1], 2),
+        ([2, 1, 1, 1], 4),
+        ([3, 3, 2, 2], 4),
     ],
 )
-def test_right_after_is_where_runs_begin_to_have_their_length(written, right_after):
+def test_right_after_is_where_a_run_ends_and_the_next_is_right(written, right_after):
     assert lies._right_after(np.array(written)) == right_after
 
 
