@@ -1,0 +1,133 @@
+"""One HTML file in which a trained network runs, to be played with. What it shows is in ``page/``.
+
+The page computes by itself: it holds the parameters, and for the built-in sequence what is better
+found here in float64, the principal components of the states and the correlations of the units.
+"""
+
+import base64
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import chainer_compat
+
+import numpy as np
+from chainer import as_array
+from chainer.backends import cuda
+from numpy.typing import NDArray
+
+from counting.scores import mistakes, periods, run_ends
+from counting.traces import correlations, record, recurrent_layers
+from models import Model
+from models.generation import generate
+from own_data.vocabulary import CharVocabulary, Vocabulary
+from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from support.files import write_file
+
+_FOLDER = pathlib.Path(__file__).parent / "page"
+_PARTS = ("page.css", "network.js", "sequence.js", "page.js")
+_FREE = 200  # tokens that a network of one's own text writes, to see how large its states become
+
+
+def write_page(path: str, model: Model, arch: str, vocabulary: Vocabulary | None) -> None:
+    """Write the page of a model; the file is there complete or not at all.
+
+    Args:
+        path (str): of the HTML file.
+        model: one of the architectures. Its state is lost.
+        arch (str): its name.
+        vocabulary (Vocabulary or None): of the user's own data, None for the built-in sequence.
+
+    Raises:
+        OSError: if that fails.
+    """
+    # No "<" may stand in the data, where "</script>" would end them.
+    data = json.dumps(page_data(model, arch, vocabulary), separators=(",", ":"))
+    page = (_FOLDER / "page.html").read_text(encoding="utf-8")
+    for part in _PARTS:
+        page = page.replace("{{" + part + "}}", (_FOLDER / part).read_text(encoding="utf-8"))
+    page = page.replace("{{data}}", data.replace("<", "\\u003c"))
+    write_file(path, lambda file: file.write(page.encode()))
+
+
+def page_data(model: Model, arch: str, vocabulary: Vocabulary | None) -> dict[str, Any]:
+    """All that the page has to know of the model, as JSON takes it."""
+    arrays = {
+        path: cuda.to_cpu(as_array(param)).astype("<f4")
+        for path, param in sorted(model.namedparams())
+    }
+    weights = b"".join(array.tobytes() for array in arrays.values())
+    about: dict[str, Any]
+    if vocabulary is None:
+        period = get_simple_sequence(len(model.embed.W), 1)
+        about = {"cycle": True, "ordered": knows_order(model)}
+        tokens = [str(number) for number in range(len(model.embed.W))]
+        read, unread = np.tile(period, 3), len(period)
+    else:
+        tokens = [vocabulary.decode([id_]) for id_ in range(len(vocabulary))]
+        first = tokens.index("\n") if "\n" in tokens else 0
+        characters = isinstance(vocabulary, CharVocabulary)
+        about = {"cycle": False, "characters": characters, "first": first}
+        read, unread = generate(model, [first], _FREE), 0
+    layers = [
+        _about_layer(record(model, model.xp.asarray(read), layer)[0][unread:], read[unread:], about)
+        for layer in range(1, len(recurrent_layers(model)) + 1)
+    ]
+    return {
+        "arch": arch,
+        "shapes": [(path.lstrip("/"), array.shape) for path, array in arrays.items()],
+        "weights": base64.b64encode(weights).decode(),
+        "tokens": tokens,
+        "layers": layers,
+        **about,
+    }
+
+
+def knows_order(model: Model) -> bool:
+    """Whether the model foresees most numbers that begin in a third period, not their time only."""
+    n_vocab = len(model.embed.W)
+    tokens = periods(n_vocab, 3)
+    length = len(tokens) // 3
+    model.reset_state()
+    wrong = cuda.to_cpu(mistakes(model, model.xp.asarray(tokens)))
+    model.reset_state()
+    ends = run_ends(tokens[:-1], tokens[1:])[-length:]
+    return bool(wrong[-length:][ends].mean() < 0.5)
+
+
+def _about_layer(
+    states: NDArray, tokens: NDArray[np.integer], about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """How the states of a layer, ``(n, U)``, after these tokens are to be shown."""
+    shown: dict[str, Any] = {"limit": float(np.percentile(abs(states), 99)) or 1.0}
+    if not about["cycle"]:
+        return {**shown, "order": list(range(states.shape[1]))}
+    r = correlations(states, tokens)
+    order = np.argsort(-abs(r), kind="stable")
+    mean, axes = principal_axes(states)
+    return {
+        **shown,
+        "order": order.tolist(),
+        "correlations": r[order].round(4).tolist(),
+        "mean": mean.round(7).tolist(),
+        "axes": axes.round(7).tolist(),
+    }
+
+
+def principal_axes(states: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean of states and the two directions in which they vary most, computed in float64.
+
+    Args:
+        states (numpy.ndarray): ``(n, U)``, two states at least.
+
+    Returns:
+        tuple of numpy.ndarray: the mean ``(U,)``, and directions of length 1, ``(2, U)``, of which
+        the component largest in size is positive. With one unit the second is zero.
+    """
+    states = states.astype(np.float64)
+    mean = states.mean(axis=0)
+    axes = np.linalg.svd(states - mean, full_matrices=False)[2][:2]
+    axes = np.pad(axes, ((0, 2 - len(axes)), (0, 0)))
+    largest = np.take_along_axis(axes, abs(axes).argmax(axis=1)[:, np.newaxis], axis=1)
+    return mean, axes * np.where(largest < 0, -1, 1)
