@@ -3,6 +3,7 @@
 python predict_simple_sequence.py
 python predict_simple_sequence.py -a rnn2 -p 5 -l 45
 python predict_simple_sequence.py -a lstm --plot counting.png --layer 2
+python predict_simple_sequence.py -a rnn3 --lies lies.png --page counter.html
 python predict_simple_sequence.py -a lstm --prime "It was" --temperature 0.5
 """
 
@@ -18,6 +19,7 @@ if __name__ == "__main__":
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from io import TextIOWrapper
 
 import chainer_compat
@@ -27,6 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counting.figure import draw_counting, why_not_drawn
+from counting.lies import why_not_told
+from counting.lies_figure import draw_lies, read_all, summary
+from counting.page import write_page
 from counting.traces import recurrent_layers
 from models import ARCHS, Model
 from models.generation import Choice, generate, most_likely, sampler
@@ -100,6 +105,18 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         metavar="N",
         help="with --plot: draw the units of this layer (default: 1)",
     )
+    add(
+        "--lies",
+        type=picture,
+        metavar="FILE",
+        help="draw what the network does when it is told something false",
+    )
+    add(
+        "--page",
+        type=partial(picture, kinds=(".html",)),
+        metavar="FILE",
+        help="write a web page in which the network runs and can be played with",
+    )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     if args.layer and not args.plot:
@@ -133,8 +150,7 @@ def main(argv: list[str]) -> int:
             f"argument --top-k: {path} knows {n_vocab} tokens, not {args.top_k}; "
             f"choose from 1 to {n_vocab}"
         )
-    if args.plot:
-        check_plot(args, arch, model, vocabulary)
+    check_figures(args, arch, model, vocabulary)
     device = chainer.get_device(args.gpu)
     device.use()
     model.to_device(device)
@@ -160,6 +176,14 @@ def main(argv: list[str]) -> int:
     if figure:
         save_figure(figure, args.plot)
         print(f"Written: {args.plot}")
+    if args.lies:
+        numbers, changes = read_all(model)
+        print(f"Told {len(numbers)} other numbers: {summary(numbers)}")
+        save_figure(draw_lies(numbers, changes, arch), args.lies)
+        print(f"Written: {args.lies}")
+    if args.page:
+        write_page(args.page, model, arch, vocabulary)
+        print(f"Written: {args.page}")
     return 0
 
 
@@ -204,24 +228,29 @@ def prime_ids(
     return ids
 
 
-def check_plot(
+def check_figures(
     args: argparse.Namespace, arch: str, model: Model, vocabulary: Vocabulary | None
 ) -> None:
     """Refuse what cannot be drawn."""
-    if vocabulary is not None:
-        raise UsageError(
-            "argument --plot: works only for a model of the built-in sequence; "
-            "this one was trained on your own data"
-        )
+    n_vocab = len(model.embed.W)
     n_layers = len(recurrent_layers(model))
     if args.layer is not None and args.layer > n_layers:
         raise UsageError(
             f"argument --layer: {arch} has no recurrent layer {args.layer}; "
             f"choose from 1 to {n_layers}"
         )
-    reason = why_not_drawn(len(model.embed.W))
-    if reason:
-        raise UsageError(f"argument --plot: {reason}")
+    for option, given, reason in (
+        ("--plot", args.plot, why_not_drawn(n_vocab)),
+        ("--lies", args.lies, why_not_told(n_vocab)),
+        ("--page", args.page, None if vocabulary else why_not_told(n_vocab)),
+    ):
+        if given and vocabulary and option != "--page":
+            raise UsageError(
+                f"argument {option}: works only for a model of the built-in sequence; "
+                "this one was trained on your own data"
+            )
+        if given and reason:
+            raise UsageError(f"argument {option}: {reason}")
 
 
 def score(predicted: Sequence[int], n_vocab: int) -> str:

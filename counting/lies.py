@@ -23,9 +23,9 @@ from counting.traces import recurrent_layers
 from models import Model
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 
-# A lie takes three numbers: the last, the next, and another. More than the second are too many to
-# read, and their free runs, as the fourth power of the vocabulary, too long.
-VOCABULARIES = range(4, 31)
+# A lie takes three numbers: the last, the next, and another. To tell all of them costs the fourth
+# power of the vocabulary.
+_VOCABULARIES = range(4, 31)
 CHANGES = ("one too short", "one too long", "repeated twice", "left out")
 
 
@@ -70,6 +70,14 @@ class Outcome(NamedTuple):
     written: NDArray[np.int32]
 
 
+def why_not_told(n_vocab: int) -> str | None:
+    """Why lies are not told to a model with a vocabulary of this size; None if they are."""
+    if n_vocab in _VOCABULARIES:
+        return None
+    smallest, largest = _VOCABULARIES[0], _VOCABULARIES[-1]
+    return f"its vocabulary is {n_vocab}; from {smallest} to {largest} can be told lies"
+
+
 def other_numbers(n_vocab: int) -> list[Lie]:
     """For each run ``v`` every number ``w`` that is neither ``v`` nor the next, told at its end."""
     numbers = range(1, n_vocab)
@@ -101,7 +109,7 @@ def read_lies(model: Model, lies: Sequence[Lie]) -> dict[Lie, Outcome]:
     """Tell the model each lie after two periods and what is true of the third, and let it run free.
 
     Args:
-        model: one of the architectures, its vocabulary in ``VOCABULARIES``. Its state is lost: it
+        model: one of the architectures, one that :func:`why_not_told` allows. Its state is lost: it
             is reset before and after.
         lies (list of Lie): such as :func:`other_numbers` and :func:`changed_runs` give.
 
@@ -219,9 +227,7 @@ def _questions(n_vocab: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     return told[:n_steps], np.array([run for run, _ in read]), column, expected[..., :n_steps]
 
 
-def _free_runs(
-    model: Model, told: Sequence[Sequence[int]], length: int
-) -> list[NDArray[np.int32]]:
+def _free_runs(model: Model, told: Sequence[Sequence[int]], length: int) -> list[NDArray[np.int32]]:
     """As :func:`models.generation.generate` for many primes at once; only what is generated."""
     ends = np.array([len(prime) for prime in told])
     tokens = np.zeros((ends.max() + length, len(told)), np.int32)

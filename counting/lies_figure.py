@@ -5,11 +5,18 @@ from typing import TYPE_CHECKING
 
 import chainer_compat
 
-from counting.lies import CHANGES, Answer, Lie, Outcome, changed_runs, other_numbers
-from counting.lies import read_lies as read
-from counting.lies import shares
+from counting.lies import (
+    CHANGES,
+    Answer,
+    Lie,
+    Outcome,
+    changed_runs,
+    other_numbers,
+    read_lies,
+    shares,
+)
 from models import Model
-from support.drawing import DPI, STYLES, WIDTH
+from support.drawing import DPI, STYLES, WIDTH, Style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +35,7 @@ Outcomes = Mapping[Lie, Outcome]
 def read_all(model: Model) -> tuple[Outcomes, Outcomes]:
     """What becomes of every other number, and of every changed run; see ``counting.lies``."""
     n_vocab = len(model.embed.W)
-    return read(model, other_numbers(n_vocab)), read(model, changed_runs(n_vocab))
+    return read_lies(model, other_numbers(n_vocab)), read_lies(model, changed_runs(n_vocab))
 
 
 def summary(numbers: Outcomes) -> str:
@@ -92,7 +99,7 @@ def draw_answers(axes: "Axes", outcomes: Outcomes, with_figures: bool) -> None:
         if with_figures and outcome.right_after:
             never = outcome.right_after == len(outcome.written)
             text = "never" if never else str(outcome.right_after)
-            options = {"ha": "center", "va": "center", "color": _TEXT[outcome.answer]}
+            options: Style = {"ha": "center", "va": "center", "color": _TEXT[outcome.answer]}
             axes.text(lie.column, row, text, fontsize=8, **options)
     axes.set_xlim(0.4, n_numbers + 0.6)
     step = 1 if n_numbers <= 15 else 5

@@ -43,10 +43,10 @@ def style_of(arch: str) -> Style:
     return STYLES[list(ARCHS).index(arch) % len(STYLES)]
 
 
-def picture(text: str) -> str:
-    """An argparse type: a path whose ending is one of ``KINDS``."""
-    if os.path.splitext(text)[1].lower() not in KINDS:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(KINDS)}")
+def picture(text: str, kinds: tuple[str, ...] = KINDS) -> str:
+    """An argparse type: a path whose ending is one of ``kinds``."""
+    if os.path.splitext(text)[1].lower() not in kinds:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {', '.join(kinds)}")
     return text
 
 

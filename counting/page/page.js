@@ -120,9 +120,10 @@ function demonstrate() {
   const { largest, period } = sequence;
   const other = () => ((sequence.last + Math.min(3, largest - 2)) % largest) + 1;
   const runHasEnded = () => sequence.last >= Math.min(3, largest) && !sequence.mayGoOn();
-  let steps = 2 * period.length; // for a network that never comes there
+  let steps = 0; // a few, so that one sees it at work; and no more, should it never come to an end
+  const ready = () => steps++ > 3 && (runHasEnded() || steps > 2 * period.length);
   script = [
-    { ready: () => runHasEnded() || steps-- <= 0, act: () => tell([other()]) },
+    { ready, act: () => tell([other()]) },
     { ready: () => sequence.lie?.answer, act: pause },
   ];
   run();

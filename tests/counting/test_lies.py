@@ -15,7 +15,6 @@ from counting.lies import (
     keeps_place,
     other_numbers,
     read_lies,
-    shares,
 )
 from models import ARCHS
 from models.generation import generate
@@ -31,10 +30,10 @@ def answers(model, told):
 
 
 def plain_answer(model, n_vocab, v, w):
-    """What the model does that is told ``w`` after the run of ``v``, by runs written out in full."""
+    """What the model does when told ``w`` after the run of ``v``, by runs written out in full."""
     largest = n_vocab - 1
-    period = sum(([number] * number for number in range(1, n_vocab)), [])
-    true = sum(([number] * number for number in range(1, v + 1)), [])
+    period = [number for number in range(1, n_vocab) for _ in range(number)]
+    true = [number for number in range(1, v + 1) for _ in range(number)]
     prime = [*period, *period, *true, w]
     written = generate(model, prime, 3 * n_vocab)[len(prime) :].tolist()
     n = 1 if v == largest else v + 1
@@ -87,9 +86,7 @@ def test_equals_a_plain_computation_at_every_stage_of_learning(arch):
 
 
 @sizes
-@pytest.mark.parametrize(
-    ("rule", "share"), [(Clock, 1), (Deaf, 1), (Counter, 0), (Stubborn, 0)]
-)
+@pytest.mark.parametrize(("rule", "share"), [(Clock, 1), (Deaf, 1), (Counter, 0), (Stubborn, 0)])
 def test_share_of_who_keeps_place(n_vocab, rule, share):
     assert keeps_place(rule(n_vocab)) == share
 
