@@ -85,6 +85,8 @@ def main(argv: list[str], whole: str | None = None) -> int:
         device,
         eval_hook=lambda _: evaluated.predictor.reset_state(),
         two_periods=data.two_periods,
+        lies=args.counting,
+        run_lengths=data.shuffled,
     )
     trainer.extend(evaluator)
     fixed, changeable = {**data.fixed, **fixed_options(args)}, changeable_options(args)

@@ -1,9 +1,10 @@
-"""Two numbers that only counting can raise: accuracy at the ends of runs, and the free run."""
+"""Numbers that only counting can raise: accuracy at the ends of runs, runs foreseen, free run."""
 
 import chainer_compat
 
 import numpy as np
 from chainer import as_array, no_backprop_mode, using_config
+from chainer.backend import get_array_module
 from chainer.types import NdArray
 from numpy.typing import NDArray
 
@@ -29,6 +30,26 @@ def run_ends(x: NdArray, t: NdArray) -> NdArray:
         array: bool, ``(T * B,)``, in order of time, as the logits of a window are.
     """
     return (x != t).ravel()
+
+
+def runs_foreseen(x: NdArray, t: NdArray, written: NdArray) -> tuple[int, int]:
+    """How many runs of a window are foreseen: not to end before their end, and to end there.
+
+    Args:
+        x, t (array): current and next tokens, both of shape ``(T, B)``.
+        written (array): the predictions of the next tokens, ``(T, B)``. At the end of a run any
+            other number will do.
+
+    Returns:
+        tuple of int: runs foreseen, and runs that begin and end within the window.
+    """
+    ends = x != t
+    xp = get_array_module(x)
+    mistakes_so_far = xp.cumsum((written != x) != ends, axis=0)
+    stream, step = xp.nonzero(ends.T)
+    at_ends = mistakes_so_far[step, stream]
+    whole = stream[1:] == stream[:-1]
+    return int((whole & (at_ends[1:] == at_ends[:-1])).sum()), int(whole.sum())
 
 
 def periods(n_vocab: int, count: int) -> NDArray[np.int32]:

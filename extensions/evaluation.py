@@ -15,7 +15,8 @@ from chainer.training.extensions import Evaluator
 from chainer.types import DeviceSpec, NdArray
 from numpy.typing import NDArray
 
-from counting.scores import free_run, run_ends
+from counting.lies import keeps_place, why_not_told
+from counting.scores import free_run, run_ends, runs_foreseen
 from parallel_sequential_iterator import ParallelSequentialIterator
 from support.devices import keep_freed_memory
 from training.processes import here
@@ -39,6 +40,11 @@ class WindowEvaluator(Evaluator):
             run, the share of changes that are foreseen; absent where a pass meets none.
             ``free_run`` is how many of these tokens the model generates correctly from a reset
             state, see :func:`counting.scores.free_run`. ``target`` is then an ``L.Classifier``.
+        lies (bool): with ``two_periods``, and where the vocabulary allows lies, report
+            ``keeps_place`` as well, see :func:`counting.lies.keeps_place`.
+        run_lengths (bool): report ``run_length_accuracy``, the share of the runs whose length is
+            foreseen, see :func:`counting.scores.runs_foreseen`. ``target`` is then an
+            ``L.Classifier``.
     """
 
     def __init__(
@@ -49,12 +55,16 @@ class WindowEvaluator(Evaluator):
         device: DeviceSpec | int | None = None,
         eval_hook: Callable[[Evaluator], None] | None = None,
         two_periods: NDArray[np.int32] | None = None,
+        lies: bool = False,
+        run_lengths: bool = False,
     ) -> None:
         super().__init__(iterator, target, device=device, eval_hook=eval_hook)
         self.window = window
+        self.lies = lies and two_periods is not None and not why_not_told(two_periods.max() + 1)
         if two_periods is not None and self.device is not None:
             two_periods = self.device.send(two_periods)
         self.two_periods = two_periods
+        self.run_lengths = run_lengths
         keep_freed_memory()
 
     def evaluate(self) -> dict[str, float]:
@@ -77,6 +87,8 @@ class WindowEvaluator(Evaluator):
         }
         if self.two_periods is not None:
             means["free_run"] = free_run(target.predictor, self.two_periods)
+            if self.lies:
+                means["keeps_place"] = keeps_place(target.predictor)
         return means
 
     def evaluate_window(self, target: Link, x: NdArray, t: NdArray) -> dict[str, tuple[float, int]]:
@@ -92,6 +104,10 @@ class WindowEvaluator(Evaluator):
                 # Counted where the logits are: to select the ends would make a GPU wait.
                 right = target.y.array.argmax(axis=1) == t.ravel()
                 means["boundary_accuracy"] = int((right & ends).sum()) / n_ends, n_ends
+        if self.run_lengths:
+            n_right, n_runs = runs_foreseen(x, t, target.y.array.argmax(axis=1).reshape(t.shape))
+            if n_runs:
+                means["run_length_accuracy"] = n_right / n_runs, n_runs
         return means
 
     def _next_window(self, iterator: ParallelSequentialIterator) -> tuple[NdArray, NdArray] | None:

@@ -14,7 +14,7 @@ from own_data.vocabulary import (
     Vocabulary,
     WordVocabulary,
 )
-from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from simple_sequence.simple_sequence_dataset import get_shuffled_runs, get_simple_sequence
 from support.command_line import CommandError, UsageError, file_error
 from support.files import BadFile
 from training.options import check_sizes
@@ -28,7 +28,8 @@ class Data(NamedTuple):
             memory, not loaded.
         n_vocab: size of the vocabulary, above every id.
         vocabulary: of the user's own data, None for the built-in sequence.
-        two_periods: of the built-in sequence, int32, from a 1 on; None for the user's own data.
+        two_periods: of the built-in sequence, int32, from a 1 on; None for all other data.
+        shuffled: whether they are the built-in sequence with its runs in random order.
         fixed: by option, what a snapshot is bound to.
     """
 
@@ -37,6 +38,7 @@ class Data(NamedTuple):
     n_vocab: int
     vocabulary: Vocabulary | None
     two_periods: NDArray[np.int32] | None
+    shuffled: bool
     fixed: dict[str, str | int | float]
 
     def __str__(self) -> str:
@@ -53,10 +55,16 @@ def read_data(args: argparse.Namespace) -> Data:
     Raises:
         CommandError: if a file is no data of that kind, or the sizes cannot work.
     """
+    if args.shuffle_runs:
+        # Two draws in one; the second tells what the network has learnt from what it knows by rote.
+        runs = get_shuffled_runs(args.n_vocab, 2 * args.repeat, args.seed)
+        train, test = np.split(runs, 2)
+        fixed = {"--n-vocab": args.n_vocab, "--repeat": args.repeat, "--shuffle-runs": ""}
+        return Data(train, test, args.n_vocab, None, None, True, fixed)
     if args.data is None:
         sequence = get_simple_sequence(args.n_vocab, args.repeat)
         fixed = {"--n-vocab": args.n_vocab, "--repeat": args.repeat}
-        return Data(sequence, sequence, args.n_vocab, None, periods(args.n_vocab, 2), fixed)
+        return Data(sequence, sequence, args.n_vocab, None, periods(args.n_vocab, 2), False, fixed)
     vocabulary: Vocabulary
     if args.tokens is None:
         vocabulary = IntegerVocabulary(args.n_vocab)
@@ -73,8 +81,8 @@ def read_data(args: argparse.Namespace) -> Data:
         fixed["--valid-fraction"] = args.valid_fraction
     n_vocab = len(vocabulary)
     fixed["--n-vocab"] = n_vocab
-    check_sizes(args, n_vocab, len(train), "--data", in_memory=False)
-    return Data(train, test, n_vocab, vocabulary, None, fixed)
+    check_sizes(args, n_vocab, len(train), "--data")
+    return Data(train, test, n_vocab, vocabulary, None, False, fixed)
 
 
 def _read(option: str, path: str, vocabulary: Vocabulary) -> np.ndarray:

@@ -39,7 +39,7 @@ _CHANGEABLE = "epoch", "lr", "gradclip", "gpu", "out", "data", "valid", "snapsho
 STEERING = "--lr", "--gradclip"
 # Options of the user's own data, and those that only the built-in sequence has.
 _OWN = "tokens", "valid", "valid_fraction"
-_BUILT_IN = "repeat", "counting"
+_BUILT_IN = "repeat", "shuffle_runs", "counting"
 
 
 class Interval(NamedTuple):
@@ -128,6 +128,11 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
         help=f"periods of the built-in sequence (default: {_REPEAT})",
     )
     add(
+        "--shuffle-runs",
+        action="store_true",
+        help="put the runs of the built-in sequence in random order; validate on another draw",
+    )
+    add(
         "--data",
         metavar="PATH",
         help="train on this file: integers as .npy or text, or plain text with --tokens "
@@ -203,9 +208,16 @@ def _check_data(args: argparse.Namespace) -> None:
     if built_in:
         args.n_vocab = args.n_vocab or N_VOCABULARY
         args.repeat = args.repeat or _REPEAT
+        if args.shuffle_runs and args.n_vocab < 3:
+            raise UsageError(
+                f"argument --shuffle-runs: --n-vocab {args.n_vocab} has no two numbers to put in "
+                "another order; choose 3 at least"
+            )
         source = f"--n-vocab {args.n_vocab} --repeat {args.repeat}"
         n_tokens = args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat
-        check_sizes(args, args.n_vocab, n_tokens, source, in_memory=True)
+        # Of runs in random order twice as many are drawn, by way of larger arrays.
+        memory = n_tokens * (40 if args.shuffle_runs else 4)
+        check_sizes(args, args.n_vocab, n_tokens, source, memory)
         return
     if args.tokens and args.n_vocab:
         raise UsageError(
@@ -247,7 +259,7 @@ def interval(text: str) -> Interval:
 
 
 def check_sizes(
-    args: argparse.Namespace, n_vocab: int, n_tokens: int, source: str, in_memory: bool
+    args: argparse.Namespace, n_vocab: int, n_tokens: int, source: str, memory: int = 0
 ) -> None:
     """Refuse what cannot work, before any memory is taken.
 
@@ -256,7 +268,7 @@ def check_sizes(
         n_vocab (int): size of the vocabulary.
         n_tokens (int): length of the training data.
         source (str): options that the data come from.
-        in_memory (bool): whether the data are held in memory, four bytes a token.
+        memory (int): bytes that the data take.
 
     Raises:
         UsageError: if these sizes cannot work on this machine.
@@ -272,8 +284,8 @@ def check_sizes(
     if args.gpu >= 0:
         check_memory(n_bytes, given, args.gpu)
         n_bytes = 0  # of the machine's own memory
-    if in_memory:
-        n_bytes += 4 * n_tokens
+    if memory:
+        n_bytes += memory
         given += f" --repeat {args.repeat}"
     check_memory(n_bytes, given)
 

@@ -16,6 +16,7 @@ import chainer_compat
 from chainer.training import Extension
 
 from counting.figure import draw_counting, why_not_drawn
+from counting.lies import why_not_told
 from extensions.dump_graph import DumpGraph
 from extensions.finite_loss import FiniteLoss, NotFinite
 from extensions.global_means import GlobalMeans
@@ -45,7 +46,7 @@ def show_beginning(args: argparse.Namespace, data: Data) -> None:
     print(f"# Minibatch-size: {args.batchsize}")
     print(f"# epoch: {args.epoch}")
     if data.two_periods is None:
-        print(f"# Data: {args.data}, {data}")
+        print(f"# Data: {args.data or 'runs in random order'}, {data}")
     if args.distributed:
         print(f"# Processes: {here.size}")
     print("", flush=True)
@@ -66,21 +67,20 @@ def reports(args: argparse.Namespace, data: Data, evaluated: Model) -> list[Exte
         watching.append(GlobalMeans())
     if here.rank:
         return watching
-    built_in = data.two_periods is not None
     columns = [*_LOSS, *_ACCURACY]
-    if not built_in:
+    if data.vocabulary is not None:
         columns += _PERPLEXITY
     elif args.counting:
-        columns += ["boundary_accuracy", "free_run"]
+        columns += _counting_scores(data)
     extensions = [
         *watching,
         DumpGraph("main/loss"),
-        LogReport(None if built_in else add_perplexity),
+        LogReport(None if data.vocabulary is None else add_perplexity),
         print_report(["epoch", *columns, "elapsed_time"]),
         *_plots(data),
     ]
     if args.tensorboard:
-        can_be_drawn = built_in and not why_not_drawn(data.n_vocab)
+        can_be_drawn = data.two_periods is not None and not why_not_drawn(data.n_vocab)
         picture = partial(draw_counting, evaluated, args.arch) if can_be_drawn else None
         extensions.append(TensorBoard(picture))
     if sys.stdout.isatty():
@@ -88,13 +88,24 @@ def reports(args: argparse.Namespace, data: Data, evaluated: Model) -> list[Exte
     return extensions
 
 
+def _counting_scores(data: Data) -> list[str]:
+    """The values that tell how well a network counts, as the evaluation reports them."""
+    if data.shuffled:
+        return ["run_length_accuracy"]
+    lies = [] if why_not_told(data.n_vocab) else ["keeps_place"]
+    return ["boundary_accuracy", "free_run", *lies]
+
+
 def _plots(data: Data) -> list[PlotLog]:
     plots = [
         PlotLog(_LOSS, "loss (nats a token)", "loss.png"),
         PlotLog(_ACCURACY, "accuracy (share of right tokens)", "accuracy.png"),
     ]
-    if data.two_periods is None:
+    if data.vocabulary is not None:
         return [*plots, PlotLog(_PERPLEXITY, "perplexity", "perplexity.png")]
+    if data.two_periods is None:
+        lengths = {"run_length_accuracy": "run length accuracy"}
+        return [*plots, PlotLog(lengths, "share of runs foreseen", "counting.png")]
     n_free = len(data.two_periods) - 1
     counting = {
         "boundary_accuracy": "boundary accuracy",

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counting import scores
-from counting.scores import first_mistake, free_run, mistakes, periods, run_ends
+from counting.scores import first_mistake, free_run, mistakes, periods, run_ends, runs_foreseen
 from models import ARCHS
 
 V, U = 5, 12
@@ -85,6 +85,31 @@ class TestRunEnds:
         tokens = periods(n_vocab, count)
         ends = run_ends(tokens[:-1, np.newaxis], tokens[1:, np.newaxis])
         assert ends.sum() == (count * (n_vocab - 1) if n_vocab > 2 else 0)
+
+
+class TestRunsForeseen:
+    @given(
+        st.lists(st.lists(st.integers(1, 2), min_size=6, max_size=6), min_size=1, max_size=3),
+        st.lists(st.lists(st.integers(1, 2), min_size=5, max_size=5), min_size=3, max_size=3),
+    )
+    @settings(deadline=None, max_examples=200)
+    def test_equal_a_count_stream_by_stream(self, tokens, written):
+        right = total = 0
+        for stream, own in zip(tokens, written, strict=False):
+            begun = good = False
+            for token, following, guess in zip(stream[:-1], stream[1:], own, strict=True):
+                good &= (guess != token) == (following != token)
+                if following != token:
+                    total += begun
+                    right += begun and good
+                    begun = good = True
+        x, t = np.array(tokens)[:, :-1].T, np.array(tokens)[:, 1:].T
+        assert runs_foreseen(x, t, np.array(written[: len(tokens)]).T) == (right, total)
+
+    def test_are_those_whose_end_comes_neither_early_nor_late(self):
+        tokens = np.array([1, 2, 2, 3, 3, 3, 1, 2, 2, 1])[:, np.newaxis]
+        written = np.array([5, 2, 1, 3, 3, 3, 2, 2, 7])[:, np.newaxis]  # the run of 3 is too long
+        assert runs_foreseen(tokens[:-1], tokens[1:], written) == (3, 4)
 
 
 class TestPeriods:

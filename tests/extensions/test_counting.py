@@ -8,11 +8,13 @@ from chainer import optimizers
 from chainer.training import Trainer, extensions
 
 from bptt_updater import BPTTUpdater
+from counting.lies import keeps_place
 from counting.scores import free_run, periods
 from extensions.evaluation import WindowEvaluator
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
-from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from simple_sequence.simple_sequence_dataset import get_shuffled_runs, get_simple_sequence
+from tests.counting.liars import Restless, Stubborn
 
 V, U, B = 6, 8, 4
 DATA = get_simple_sequence(V, 7)  # 105 tokens: 26.25 steps of 4 streams
@@ -27,7 +29,7 @@ def classifier(arch):
     return model
 
 
-def evaluator(model, window=10, data=DATA, n_vocab=V, counting=True):
+def evaluator(model, window=10, data=DATA, n_vocab=V, counting=True, **options):
     iterator = ParallelSequentialIterator(data, B, repeat=False)
     return WindowEvaluator(
         iterator,
@@ -36,6 +38,7 @@ def evaluator(model, window=10, data=DATA, n_vocab=V, counting=True):
         device=-1,
         eval_hook=lambda _: model.predictor.reset_state(),
         two_periods=periods(n_vocab, 2) if counting else None,
+        **options,
     )
 
 
@@ -94,6 +97,30 @@ def test_free_run_is_that_of_the_model(arch):
     model = classifier(arch)
     expected = free_run(model.predictor, periods(V, 2))
     assert evaluator(model)()["free_run"] == expected
+
+
+@each_arch
+def test_keeps_place_is_that_of_the_model(arch):
+    model = classifier(arch)
+    expected = keeps_place(model.predictor)
+    assert evaluator(model, lies=True)()["keeps_place"] == expected
+
+
+def test_a_vocabulary_that_cannot_be_told_lies_has_no_keeps_place():
+    np.random.seed(0)
+    model = L.Classifier(ARCHS["rnn"](3, U))
+    means = evaluator(model, data=get_simple_sequence(3, 9), n_vocab=3, lies=True)()
+    assert "free_run" in means and "keeps_place" not in means
+
+
+@pytest.mark.parametrize("window", [30, 256])
+@pytest.mark.parametrize(("rule", "share"), [(Restless, 1), (Stubborn, 0)])
+def test_run_length_accuracy_is_the_share_of_runs_foreseen(rule, share, window):
+    data = get_shuffled_runs(V, 40)
+    options = {"counting": False, "run_lengths": True}
+    means = evaluator(L.Classifier(rule(V)), window, data, **options)()
+    assert means["run_length_accuracy"] == share
+    assert "boundary_accuracy" not in means and "free_run" not in means
 
 
 @each_arch

@@ -1,4 +1,5 @@
 import gc
+import itertools
 import subprocess
 import sys
 import tracemalloc
@@ -8,7 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simple_sequence.simple_sequence_dataset import N_VOCABULARY, get_simple_sequence
+from simple_sequence.simple_sequence_dataset import (
+    N_VOCABULARY,
+    get_shuffled_runs,
+    get_simple_sequence,
+)
 from tests.commands import ROOT
 
 
@@ -157,3 +162,36 @@ def test_run_as_a_module_prints_the_sequence():
     )
     assert (process.returncode, process.stderr) == (0, "")
     assert process.stdout == "[1 2 2 ... 9 9 9]\n"
+
+
+class TestShuffledRuns:
+    @given(st.integers(3, 12), st.integers(1, 20), st.integers(0, 2**32 - 1))
+    @settings(deadline=None, max_examples=60)
+    def test_each_run_is_as_long_as_its_number_says(self, n_vocab, repeat, seed):
+        tokens = get_shuffled_runs(n_vocab, repeat, seed)
+        assert tokens.dtype == np.int32
+        assert len(tokens) == len(get_simple_sequence(n_vocab, repeat))
+        runs = [(number, len(list(run))) for number, run in itertools.groupby(tokens)]
+        assert all(number == length for number, length in runs[:-1])
+        assert runs[-1][1] <= runs[-1][0] < n_vocab
+
+    def test_every_other_number_follows_as_often(self):
+        tokens = get_shuffled_runs(5, 4000)
+        ends = tokens[:-1] != tokens[1:]
+        counts = np.zeros((5, 5))
+        np.add.at(counts, (tokens[:-1][ends], tokens[1:][ends]), 1)
+        assert counts.sum() == counts[1:, 1:].sum() and np.diag(counts).sum() == 0
+        others = counts[1:, 1:][~np.eye(4, dtype=bool)]
+        np.testing.assert_allclose(others, others.mean(), rtol=0.1)
+
+    def test_the_same_seed_draws_the_same_and_another_others(self):
+        one, same, other = (get_shuffled_runs(6, 9, seed).tolist() for seed in (1, 1, 2))
+        assert one == same != other
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [((2, 1), "n_vocab must be at least 3, not 2"), ((5, 0), "repeat must be at least 1")],
+    )
+    def test_too_little_is_refused(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            get_shuffled_runs(*arguments)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from simple_sequence.simple_sequence_dataset import get_shuffled_runs, get_simple_sequence
 from support.command_line import CommandError, UsageError
 from training.data import read_data
 from training.options import parse_arguments
@@ -34,6 +34,26 @@ class TestBuiltIn:
         data = read("--n-vocab 5 --repeat 3")
         assert data.train.tolist() == get_simple_sequence(5, 3).tolist()
         assert data.fixed == {"--n-vocab": 5, "--repeat": 3}
+
+
+class TestShuffledRuns:
+    def test_are_two_draws_of_the_length_that_is_given(self, read):
+        data = read("--shuffle-runs --n-vocab 5 --repeat 3 --seed 7")
+        runs = get_shuffled_runs(5, 6, seed=7).tolist()
+        assert data.train.tolist() + data.test.tolist() == runs
+        assert len(data.train) == len(data.test) == 30
+        assert data.shuffled and data.two_periods is None and data.vocabulary is None
+
+    def test_bind_a_snapshot(self, read):
+        assert read("--shuffle-runs").fixed.keys() - read("").fixed.keys() == {"--shuffle-runs"}
+
+    def test_need_two_numbers(self, read):
+        with pytest.raises(UsageError, match=r"--shuffle-runs: --n-vocab 2 has .* choose 3 at"):
+            read("--shuffle-runs --n-vocab 2")
+
+    def test_are_not_of_ones_own_data(self, read):
+        with pytest.raises(UsageError, match="--shuffle-runs: does not work with --data"):
+            read("--shuffle-runs --data numbers")
 
 
 class TestOwn:
