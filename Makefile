@@ -19,7 +19,7 @@ ARGS ?=
 PARALLEL = -n auto --dist loadfile
 
 .PHONY: help train predict test coverage check test-all-pythons test-gpu check-gpu bench-gpu \
-    test-faults bench bench-quick bench-mpi pictures clean interpreter
+    test-browser test-faults bench bench-quick bench-mpi pictures clean interpreter
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -79,6 +79,9 @@ check-gpu:  ## train on the GPU, on the CPU and on both in turn, and compare
 bench-gpu: GPU_MODULE = benchmarks.on_gpu
 bench-gpu:  ## measure an update on the GPU, beside PyTorch where that is installed
 
+test-browser: $(VENV)/browser-$(VERSION)  ## open the page in a browser, or say what is missing for it
+	$(VENV)/bin/python -m pytest -m browser tests/browser $(ARGS)
+
 test-faults: $(VENV)/dev-$(VERSION)  ## kill trainings, fail disks, type 2,000 commands: half an hour
 	$(VENV)/bin/python -m pytest -m faults $(ARGS)
 
@@ -123,6 +126,11 @@ $(VENV)/main-$(VERSION): requirements/build.txt requirements.txt | interpreter
 $(VENV)/dev-$(VERSION): $(VENV)/main-$(VERSION) requirements/dev.txt requirements/mpi.txt
 	@echo "Installing what the tests need into $(VENV) ..."
 	@$(PIP) --no-build-isolation -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/browser-$(VERSION): $(VENV)/dev-$(VERSION) requirements/browser.txt
+	@echo "Installing what drives a browser into $(VENV) ..."
+	@$(PIP) --no-build-isolation -r requirements/browser.txt
 	@touch $@
 
 $(VENV)/gpu-$(VERSION): $(VENV)/main-$(VERSION) requirements/gpu.txt

@@ -12,7 +12,6 @@ import sys
 
 import chainer_compat
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch

@@ -5,8 +5,8 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const network = new Network(data);
 const sequence = data.cycle ? new Sequence(data.tokens.length, data.ordered) : null;
 const $ = (id) => document.getElementById(id);
-const KEEP = 90; // tokens that are remembered and drawn
-const SHOWN = 24; // of a text's vocabulary
+const KEEP = data.cycle ? 90 : 240; // tokens that are remembered and drawn
+const SHOWN = 12; // of a text's vocabulary
 const ANSWERS = {
   kept: ["it kept its place.", "var(--negative)"],
   anew: ["it counted anew.", "var(--positive)"],
@@ -32,10 +32,19 @@ function readToken(id, marks) {
 }
 
 function step() {
-  const id = mostLikely(logits);
+  const id = sequence ? mostLikely(logits) : sample($("daring").value);
   readToken(id, { mistake: sequence ? sequence.written(id) : false });
   judge();
   draw();
+}
+
+// An id drawn from softmax(logits / temperature); at 0 the likeliest.
+function sample(temperature) {
+  if (!(temperature > 0)) return mostLikely(logits);
+  let rest = Math.random();
+  const shares = softmax(logits.map((value) => value / temperature));
+  const id = shares.findIndex((share) => (rest -= share) < 0);
+  return id < 0 ? mostLikely(logits) : id;
 }
 
 function tell(ids) {
@@ -405,13 +414,15 @@ function write() {
       `This recurrent network (${arch}, ${size}) has learnt a text, token by token. It reads its ` +
       "own prediction and predicts the next. Let it run, or put words into its mouth.";
     $("told-note").textContent =
-      "The latest tokens; underlined is what you told it, dashed what it will write next.";
+      "The latest tokens; underlined is what you told it, dashed what is likeliest next. The more " +
+      "daring it is, the more often it writes something else.";
     $("next-note").textContent =
       "The likeliest tokens, in per cent. Click one to say it in place of the network.";
     $("units-note").textContent =
       `The values of ${held}, from blue (negative) to orange (positive). Point at one to see its curve.`;
     $("words-label").textContent = "Or type a text";
     for (const id of ["path-card", "demo", "digits", "verdict", "tally"]) $(id).hidden = true;
+    $("daring-label").hidden = false;
     document.querySelector("main").className = "text";
     document.querySelector("h1").textContent = "What comes next?";
   }
