@@ -18,7 +18,6 @@ from chainer import as_array, as_variable, no_backprop_mode, using_config
 from chainer.backends import cuda
 from numpy.typing import NDArray
 
-from counting.scores import periods
 from counting.traces import recurrent_layers
 from models import Model
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
@@ -26,6 +25,7 @@ from simple_sequence.simple_sequence_dataset import get_simple_sequence
 # A lie takes three numbers: the last, the next, and another. To tell all of them costs the fourth
 # power of the vocabulary.
 _VOCABULARIES = range(4, 31)
+_STEPS = 3  # fewer would cost more calls than they save
 CHANGES = ("one too short", "one too long", "repeated twice", "left out")
 
 
@@ -166,37 +166,42 @@ def keeps_place(model: Model) -> float:
     Equal to what :func:`read_lies` finds, at a small part of its cost. As in
     :func:`counting.scores.free_run`, a model that writes what was expected of it reads what was
     expected: the states at the ends of the runs are kept, and all lies with what is expected after
-    them read in one window.
+    them read side by side.
 
     Args:
-        model: as for :func:`read_lies`.
+        model: as for :func:`read_lies`, but in the state after two periods. It is reset afterwards.
 
     Returns:
         float: from 0 to 1.
     """
     n_vocab = len(model.embed.W)
     xp = model.xp
-    told, run, column, expected = _questions(n_vocab)
+    told, lengths, run, column, expected = _questions(n_vocab)
     states = [(link, name) for link in recurrent_layers(model) for name in link.state_names]
     at_end: list[list] = [[] for _ in states]
-    model.reset_state()
+    written = np.zeros_like(told)
     with using_config("train", False), using_config("type_check", False), no_backprop_mode():
-        model(xp.asarray(periods(n_vocab, 2)[:-1, np.newaxis]))
         for v in range(1, n_vocab):
             model(xp.full((v, 1), v, np.int32))
-            for (link, name), kept_states in zip(states, at_end, strict=True):
-                kept_states.append(as_array(getattr(link, name)))
-        for (link, name), kept_states in zip(states, at_end, strict=True):
-            setattr(link, name, as_variable(xp.concatenate(kept_states)[xp.asarray(run)]))
-        logits = as_array(model(xp.asarray(told)))
+            for (link, name), so_far in zip(states, at_end, strict=True):
+                so_far.append(as_array(getattr(link, name)))
+        for (link, name), so_far in zip(states, at_end, strict=True):
+            setattr(link, name, as_variable(xp.concatenate(so_far)[xp.asarray(run)]))
+        # A few steps at a time, the next ones without the columns that have ended.
+        for start in range(0, len(told), _STEPS):
+            steps = slice(start, start + _STEPS)
+            count = int((lengths > start).sum())
+            for link, name in states:
+                setattr(link, name, as_variable(as_array(getattr(link, name))[:count]))
+            logits = as_array(model(xp.asarray(told[steps, :count])))
+            written[steps, :count] = cuda.to_cpu(logits.argmax(axis=1)).reshape(-1, count)
     model.reset_state()
-    written = cuda.to_cpu(logits.argmax(axis=1)).reshape(told.shape).T
-    as_expected = ((written[column] == expected) | (expected == 0)).all(axis=-1)
+    as_expected = ((written.T[column] == expected) | (expected == 0)).all(axis=-1)
     return float(as_expected.any(axis=0).mean())
 
 
 @lru_cache(maxsize=1)
-def _questions(n_vocab: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+def _questions(n_vocab: int) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
     """What :func:`keeps_place` tells, and what it expects.
 
     A column reads a lie and the first of the two ways to keep one's place. The second way is a part
@@ -204,15 +209,16 @@ def _questions(n_vocab: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     the lie stood for: then it takes a column more.
 
     Returns:
-        tuple of numpy.ndarray: what is told, int32 ``(T, B)``; after which run, from 0, ``(B,)``;
-        the column in which each lie is answered in the first and in the second way, ``(2, L)``; and
-        the answers, ``(2, L, T)``, with zeros behind their ends.
+        tuple of numpy.ndarray: what is told, int32 ``(T, B)``, the longest column first; the
+        length of each column, ``(B,)``, and after which run it begins, from 0, ``(B,)``; the column
+        in which each lie is answered in the first and in the second way, ``(2, L)``; and the
+        answers, ``(2, L, T)``, with zeros behind their ends.
     """
     period = get_simple_sequence(n_vocab, 1)
     lies = other_numbers(n_vocab)
     read: list[tuple[int, list[int]]] = []
     column = np.empty((2, len(lies)), np.intp)
-    expected = np.zeros((2, len(lies), n_vocab + 1), np.int32)
+    expected = np.zeros((2, len(lies), n_vocab), np.int32)
     for number, lie in enumerate(lies):
         for way, answer in enumerate(kept(lie, period)):
             inputs = [*lie.told, *answer[:-1]]
@@ -220,11 +226,13 @@ def _questions(n_vocab: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
                 read.append((lie.column - 1, inputs))
             column[way, number] = len(read) - 1
             expected[way, number, : len(answer)] = answer
-    told = np.zeros((n_vocab + 1, len(read)), np.int32)
+    told = np.zeros((n_vocab, len(read)), np.int32)
     for place, (_, inputs) in enumerate(read):
         told[: len(inputs), place] = inputs
-    n_steps = max(len(inputs) for _, inputs in read)
-    return told[:n_steps], np.array([run for run, _ in read]), column, expected[..., :n_steps]
+    lengths = np.array([len(inputs) for _, inputs in read])
+    order = np.argsort(-lengths, kind="stable")
+    run = np.array([run for run, _ in read])
+    return told[:, order], lengths[order], run[order], np.argsort(order)[column], expected
 
 
 def _free_runs(model: Model, told: Sequence[Sequence[int]], length: int) -> list[NDArray[np.int32]]:

@@ -86,10 +86,13 @@ def free_run(model: Model, tokens: NdArray) -> int:
     return right
 
 
-def first_mistake(model: Model, tokens: NdArray) -> int:
-    """As :func:`free_run`, but from the model's present state on, which moves on."""
+def first_mistake(model: Model, tokens: NdArray, whole: bool = False) -> int:
+    """As :func:`free_run`, but from the model's present state on, which moves on.
+
+    It moves on to the end if ``whole``, else no further than is needed.
+    """
     n_steps = len(tokens) - 1
-    start, window = 0, _WINDOW
+    start, window = 0, n_steps if whole else _WINDOW
     while start < n_steps:
         wrong = mistakes(model, tokens[start : start + window + 1])
         if wrong.any():

@@ -16,7 +16,7 @@ from chainer.types import DeviceSpec, NdArray
 from numpy.typing import NDArray
 
 from counting.lies import keeps_place, why_not_told
-from counting.scores import free_run, run_ends, runs_foreseen
+from counting.scores import first_mistake, free_run, run_ends, runs_foreseen
 from parallel_sequential_iterator import ParallelSequentialIterator
 from support.devices import keep_freed_memory
 from training.processes import here
@@ -86,9 +86,13 @@ class WindowEvaluator(Evaluator):
             for name in dict.fromkeys(name for sums, _ in shares for name in sums)
         }
         if self.two_periods is not None:
-            means["free_run"] = free_run(target.predictor, self.two_periods)
             if self.lies:
+                # Both begin with two periods, which are read once.
+                target.predictor.reset_state()
+                means["free_run"] = first_mistake(target.predictor, self.two_periods, whole=True)
                 means["keeps_place"] = keeps_place(target.predictor)
+            else:
+                means["free_run"] = free_run(target.predictor, self.two_periods)
         return means
 
     def evaluate_window(self, target: Link, x: NdArray, t: NdArray) -> dict[str, tuple[float, int]]:

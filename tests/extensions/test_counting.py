@@ -9,7 +9,7 @@ from chainer.training import Trainer, extensions
 
 from bptt_updater import BPTTUpdater
 from counting.lies import keeps_place
-from counting.scores import free_run, periods
+from counting.scores import free_run, mistakes, periods
 from extensions.evaluation import WindowEvaluator
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
@@ -102,8 +102,12 @@ def test_free_run_is_that_of_the_model(arch):
 @each_arch
 def test_keeps_place_is_that_of_the_model(arch):
     model = classifier(arch)
+    model.predictor.reset_state()
+    mistakes(model.predictor, periods(V, 2))
     expected = keeps_place(model.predictor)
-    assert evaluator(model, lies=True)()["keeps_place"] == expected
+    means = evaluator(model, lies=True)()
+    assert means["keeps_place"] == expected
+    assert means["free_run"] == free_run(model.predictor, periods(V, 2))
 
 
 def test_a_vocabulary_that_cannot_be_told_lies_has_no_keeps_place():
