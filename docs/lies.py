@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch
 
 import train_simple_sequence
-from counting.lies import Answer, shares
+from counting.lies import Answer, other_numbers, read_lies, shares
 from counting.lies_figure import COLORS, draw_answers, read_all
 from models import ARCHS, Model
 from models.generation import generate
@@ -44,7 +44,7 @@ def main(folder: str) -> None:
         for name, options in TRAININGS.items()
     }
     save_figure(
-        draw_one_lie(networks["gru", ORDERED], networks["gru", SHUFFLED]), str(DOCS / "lies.png")
+        draw_one_lie(networks["rnn3", ORDERED], networks["rnn3", SHUFFLED]), str(DOCS / "lies.png")
     )
     save_figure(draw_all(networks), str(DOCS / "lies_all.png"))
 
@@ -61,31 +61,40 @@ def trained(folder: str, arch: str, options: str) -> Model:
 
 def draw_one_lie(ordered: Model, shuffled: Model) -> Figure:
     """What two networks write after the same lie, as tiles."""
-    figure = Figure(figsize=(WIDTH, 2.15), dpi=DPI)
+    figure = Figure(figsize=(WIDTH, 2.2), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, 23.5)
-    axes.set_ylim(-0.1, 7.4)
+    axes.set_ylim(-0.2, 7.5)
     axes.set_axis_off()
-    period = get_simple_sequence(len(ordered.embed.W), 1)
+    n_vocab = len(ordered.embed.W)
+    period = get_simple_sequence(n_vocab, 1)
     true, lie = [1, 2, 2, 3, 3, 3], 7
     prime = [*period, *period, *true, lie]
     rows = (
-        (4.1, ordered, Answer.KEPT, "Trained on 1 2 2 3 3 3 4 4 4 4 …", "it keeps its place"),
-        (0.2, shuffled, Answer.ANEW, "Trained on such runs in random order", "it counts the 7s"),
+        (
+            4.2,
+            ordered,
+            Answer.KEPT,
+            "white",
+            "Trained on 1 2 2 3 3 3 4 4 4 4 …",
+            "It keeps its place",
+        ),
+        (0.2, shuffled, Answer.ANEW, "black", "Trained on these runs in random order", "It counts"),
     )
-    for y, model, answer, training, outcome in rows:
+    for y, model, answer, ink, training, outcome in rows:
         written = generate(model, prime, 9)[len(prime) :]
-        axes.text(0.3, y + 2.1, f"{training}: {outcome}", fontsize=10, weight="bold", va="center")
+        found = shares(list(read_lies(model, other_numbers(n_vocab)).values()))
+        axes.text(0.3, y + 2.2, training, fontsize=11, weight="bold", va="center")
         for place, number in enumerate(true):
             draw_tile(axes, 0.3 + place, y, number, "#E4E4E4", "black")
-        draw_tile(axes, 6.5, y, lie, "white", MISTAKE)
-        text = {Answer.KEPT: "white", Answer.ANEW: "black"}[answer]
+        draw_tile(axes, 6.6, y, lie, "white", MISTAKE)
+        axes.text(7.05, y + 1.4, "told", fontsize=9, color=MISTAKE, ha="center", va="center")
+        axes.text(7.65, y + 0.46, "→", fontsize=13, va="center")
         for place, number in enumerate(written):
-            draw_tile(axes, 8.7 + place, y, number, COLORS[answer], text)
-        axes.text(7.55, y + 0.46, "→", fontsize=13, va="center")
-    axes.annotate("the lie", (7, 2.9), fontsize=9, color=MISTAKE, ha="center", va="center")
-    axes.text(18.3, 4.6, "read  4 5 …\nas though\nnothing had\nbeen said", fontsize=9, va="center")
-    axes.text(18.3, 0.7, "seven in all,\nthen another\nnumber", fontsize=9, va="center")
+            draw_tile(axes, 8.7 + place, y, number, COLORS[answer], ink)
+        axes.text(8.7, y + 1.4, "goes on with", fontsize=9, color="0.35", va="center")
+        text = f"{outcome}\nafter {found[answer]:.0%}\nof such lies."
+        axes.text(18.2, y + 0.55, text, fontsize=10, va="center")
     return figure
 
 
