@@ -16,7 +16,7 @@ from counting.lies import (
     shares,
 )
 from models import Model
-from support.drawing import DPI, STYLES, WIDTH, Style
+from support.drawing import STYLES, Style, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def draw_lies(numbers: Outcomes, changes: Outcomes, name: str) -> "Figure":
     """Draw the answers to all lies, by their colour, over the run that each comes after.
 
     Above, another number in place of the next; below, a run of another length. A figure in a cell
-    counts the tokens until all is right again, if there are any before.
+    counts the tokens until it is right again, if it is not at once.
 
     Args:
         numbers, changes (dict): of :func:`read_all`.
@@ -57,11 +57,10 @@ def draw_lies(numbers: Outcomes, changes: Outcomes, name: str) -> "Figure":
     Returns:
         matplotlib.figure.Figure
     """
-    from matplotlib.figure import Figure
+    figure = new_figure(6.2, layout="constrained")
     from matplotlib.patches import Patch
 
     n_numbers = max(lie.column for lie in numbers)
-    figure = Figure(figsize=(WIDTH, 6.2), dpi=DPI, layout="constrained")
     above, below = figure.subplots(
         2, sharex=True, gridspec_kw={"height_ratios": (n_numbers, len(CHANGES))}
     )

@@ -9,12 +9,9 @@ already is not trained again.
 import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 import chainer_compat
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Patch
 
 import train_simple_sequence
 from counting.lies import Answer, other_numbers, read_lies, shares
@@ -23,7 +20,11 @@ from models import ARCHS, Model
 from models.generation import generate
 from models.model_file import load_model, model_path
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
-from support.drawing import DPI, MISTAKE, WIDTH, save_figure
+from support.drawing import MISTAKE, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 DOCS = pathlib.Path(__file__).resolve().parent
 # Ways to train, and how the pictures call them.
@@ -59,9 +60,9 @@ def trained(folder: str, arch: str, options: str) -> Model:
     return load_model(path)[1]
 
 
-def draw_one_lie(ordered: Model, shuffled: Model) -> Figure:
+def draw_one_lie(ordered: Model, shuffled: Model) -> "Figure":
     """What two networks write after the same lie, as tiles."""
-    figure = Figure(figsize=(WIDTH, 2.2), dpi=DPI)
+    figure = new_figure(2.2)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, 23.5)
     axes.set_ylim(-0.2, 7.5)
@@ -98,8 +99,10 @@ def draw_one_lie(ordered: Model, shuffled: Model) -> Figure:
     return figure
 
 
-def draw_tile(axes: Axes, x: float, y: float, number: int, color: str, ink: str) -> None:
+def draw_tile(axes: "Axes", x: float, y: float, number: int, color: str, ink: str) -> None:
     """A number in a box."""
+    from matplotlib.patches import FancyBboxPatch
+
     edge = ink if color == "white" else color
     style = "round,pad=0,rounding_size=0.15"
     axes.add_patch(
@@ -108,9 +111,12 @@ def draw_tile(axes: Axes, x: float, y: float, number: int, color: str, ink: str)
     axes.text(x + 0.44, y + 0.44, str(number), ha="center", va="center", color=ink, fontsize=11)
 
 
-def draw_all(networks: dict[tuple[str, str], Model]) -> Figure:
+def draw_all(networks: dict[tuple[str, str], Model]) -> "Figure":
     """The answers of every network to every lie, small."""
-    figure = Figure(figsize=(WIDTH * 1.2, 10.5), dpi=DPI, layout="constrained")
+    figure = new_figure(10.5, layout="constrained")
+    from matplotlib.patches import Patch
+
+    figure.set_figwidth(8)
     panels = figure.subplots(
         2 * len(ARCHS), len(TRAININGS), gridspec_kw={"height_ratios": (9, 4) * len(ARCHS)}
     )

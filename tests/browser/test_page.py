@@ -226,7 +226,7 @@ def test_nothing_is_wider_than_the_window_and_every_control_has_a_name(
     opened(arch, width=width, dark=width == 390)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     for control in browser.find_elements("css selector", "button, input"):
-        assert control.accessible_name
+        assert control.accessible_name or not control.is_displayed()
 
 
 def test_nothing_is_fetched(opened, browser):
