@@ -81,7 +81,9 @@ def _difference(path: str, was: Mapping[str, object], now: Mapping[str, object])
     """What to do about a snapshot that was trained otherwise."""
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     name = min(names, key=lambda name: name not in _DATA)
-    told, given = (f"{name} {each[name]}" if name in each else f"no {name}" for each in (was, now))
+    told, given = (
+        f"{name} {each[name]}".rstrip() if name in each else f"no {name}" for each in (was, now)
+    )
     return (
         f"argument -r/--resume: {path} was trained with {told}, not {given}; "
         f"give {told} or another snapshot"

@@ -82,6 +82,7 @@ class TestGoOn:
         [
             ({"--unit": 3}, {"--unit": 4}, "--unit 3, not --unit 4; give --unit 3"),
             ({}, {"--data": "of 9"}, "no --data, not --data of 9; give no --data"),
+            ({"--shuffle-runs": ""}, {}, "--shuffle-runs, not no --shuffle-runs; give --shuffle"),
             ({"--data": "of 9"}, {}, "--data of 9, not no --data; give --data of 9"),
             ({"--n-vocab": 9, "--data": "of 9"}, {"--n-vocab": 8}, "--data of 9, not no --data;"),
             ({"--n-vocab": 9}, {"--n-vocab": 8, "--data": "of 9"}, "no --data, not --data of 9;"),
