@@ -223,7 +223,7 @@ class TestPredictRefuses:
             (["--prime", ""], "--prime: '' holds no token"),
             (["-p", "45"], "-p/--primeindex: 45 is not in the vocabulary"),
             (["--top-k", "46"], "--top-k: result/rnn_simple_sequence.model knows 45 tokens"),
-            (["--seed", "3"], "--seed: works only with --temperature or --top-k only"),
+            (["--seed", "3"], "--seed: works only with --temperature or --top-k"),
             (["--plot", "counting.png"], "--plot: works only for a model of the built"),
         ],
     )

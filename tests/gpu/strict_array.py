@@ -31,7 +31,7 @@ _METHODS = (
 )
 _FUNCTIONS = (
     "arange ascontiguousarray concatenate dot exp expand_dims full full_like log matmul maximum "
-    "multiply ones_like rollaxis sqrt squeeze stack tanh zeros zeros_like"
+    "isfinite multiply ones_like rollaxis sqrt squeeze stack tanh zeros zeros_like"
 )
 
 

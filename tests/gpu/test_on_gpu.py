@@ -22,6 +22,7 @@ import train_simple_sequence
 from bptt_updater import BPTTUpdater
 from counting.traces import record
 from extensions.evaluation import WindowEvaluator
+from extensions.finite_loss import NotFinite
 from models import ARCHS, RNN, RNN2, RNN3
 from models.classifier import Classifier
 from models.generation import generate
@@ -197,7 +198,7 @@ def test_losses_are_read_together_once_an_epoch(strict):
     training.update(1.0, is_new_epoch=True)
     assert [copy for copy in strict.transfers if copy[0] == "to host"] == [("to host", "get")]
     training.update(1.0)
-    with pytest.raises(CommandError, match="the loss is nan at iteration 8"):
+    with pytest.raises(NotFinite, match="the loss is nan at iteration 8"):
         training.update(np.nan, is_new_epoch=True)
 
 
