@@ -26,7 +26,7 @@ transfers = []
 _ATTRIBUTES = "dtype flags itemsize nbytes ndim shape size strides"
 _OPERATORS = "add sub mul truediv and"
 _METHODS = (
-    "any argmax astype clip copy dot max mean ravel reshape sum swapaxes transpose "
+    "all any argmax astype clip copy dot max mean ravel reshape sum swapaxes transpose "
     "__eq__ __ne__ __lt__ __gt__ __ge__"
 )
 _FUNCTIONS = (
