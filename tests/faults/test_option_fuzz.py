@@ -56,6 +56,7 @@ TRAIN = {
     "--snapshot-every": ["1", "2", "1e", "2e", "10000000000e", "0e"],
     "--keep": ["1", "2"],
     "--counting": None,
+    "--shuffle-runs": None,
     "--tensorboard": None,
     "--communicator": ["naive", "pure_nccl"],
     "--help": None,
@@ -75,6 +76,8 @@ OPTIONS = {
         "-m --modelpath": ["result/rnn_simple_sequence.model", "text.model", "cut.model", *FILES],
         "--plot": ["a.png", "a.PDF", "a.svg", "missing/a.png", "a.txt", "pipe", "result"],
         "--layer": ["1", "2"],
+        "--lies": ["a.png", "missing/a.png", "a.txt", "pipe"],
+        "--page": ["a.html", "missing/a.html", "a.png", "pipe"],
     },
     "compare_architectures.py": TRAIN,
     "count_limits.py": {
