@@ -5,13 +5,9 @@ python compare_architectures.py rnn lstm --epoch 40 --seed 1 --out comparison
 """
 
 if __name__ == "__main__":
-    from support.interpreter import check_interpreter
+    from support.start import start
 
-    check_interpreter()
-
-    from support import quiet_end
-
-    quiet_end.end_on_signals()  # until the training can save itself
+    start()
 
 import argparse
 import json

@@ -9,13 +9,9 @@ soon as it is there, and a sweep that is started again goes on after those it fi
 """
 
 if __name__ == "__main__":
-    from support.interpreter import check_interpreter
+    from support.start import start
 
-    check_interpreter()
-
-    from support import quiet_end
-
-    quiet_end.end_on_signals()
+    start()
 
 import argparse
 import contextlib
@@ -49,7 +45,7 @@ from support.command_line import (
 from support.devices import check_memory, cores
 from support.drawing import save_figure
 from support.files import BadFile, InUse, Unreadable, held
-from support.quiet_end import STOPPING
+from support.signals import STOPPING
 from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, training_memory
 from training.processes import run
 

@@ -8,13 +8,9 @@ python predict_simple_sequence.py -a lstm --prime "It was" --temperature 0.5
 """
 
 if __name__ == "__main__":
-    from support.interpreter import check_interpreter
+    from support.start import start
 
-    check_interpreter()
-
-    from support import quiet_end
-
-    quiet_end.end_on_signals()
+    start()
 
 import argparse
 import sys
@@ -36,8 +32,14 @@ from counting.traces import recurrent_layers
 from models import ARCHS, Model
 from models.generation import Choice, generate, most_likely, sampler
 from models.model_file import load_model, model_path
-from own_data.vocabulary import BadToken, CharVocabulary, Vocabulary, WordVocabulary
-from own_data.vocabulary_file import load_vocabulary, vocabulary_path
+from own_data.vocabulary import (
+    BadToken,
+    CharVocabulary,
+    Vocabulary,
+    WordVocabulary,
+    load_vocabulary,
+    vocabulary_path,
+)
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from support.command_line import (
     FOLDER,

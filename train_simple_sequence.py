@@ -8,13 +8,9 @@ mpiexec -n 2 python train_simple_sequence.py --distributed
 """
 
 if __name__ == "__main__":
-    from support.interpreter import check_interpreter
+    from support.start import start
 
-    check_interpreter()
-
-    from support import quiet_end
-
-    quiet_end.end_on_signals()  # until the training can save itself
+    start()
 
 import sys
 
@@ -31,7 +27,7 @@ from extensions.snapshot import Snapshot
 from models import ARCHS
 from models.classifier import Classifier
 from models.model_file import model_path, save_model
-from own_data.vocabulary_file import save_vocabulary
+from own_data.vocabulary import save_vocabulary
 from parallel_sequential_iterator import ParallelSequentialIterator
 from training.adam import Adam
 from training.data import read_data

@@ -1,6 +1,7 @@
-"""Stops a training as soon as its loss is NaN or infinite."""
+"""The loss of each update: its mean over all processes, and a stop if it is not finite."""
 
 import math
+from types import TracebackType
 from typing import SupportsFloat
 
 import chainer_compat
@@ -8,8 +9,10 @@ import chainer_compat
 import numpy as np
 from chainer.backend import get_array_module
 from chainer.backends import cuda
-from chainer.training import PRIORITY_EDITOR, Extension, Trainer
+from chainer.training import PRIORITY_EDITOR, PRIORITY_WRITER, Extension, Trainer
 from chainer.types import NdArray
+
+from training.processes import here
 
 
 class NotFinite(Exception):
@@ -67,3 +70,30 @@ class FiniteLoss(Extension):
 def _check(name: str, loss: SupportsFloat, iteration: int) -> None:
     if not math.isfinite(loss):
         raise NotFinite(f"the {name} is {float(loss)} at iteration {iteration}")
+
+
+class GlobalMeans(Extension):
+    """Puts the means over the batch in place of those over this process's streams.
+
+    ChainerMN's ObservationAggregator sends pickled objects to and fro for each value, weighs all
+    processes alike, and takes away the graph that DumpGraph draws.
+    """
+
+    priority = PRIORITY_WRITER + 1  # before the evaluation, whose means are over the batch already
+
+    @staticmethod
+    def trigger(trainer: Trainer) -> bool:  # type: ignore[override]
+        """Every iteration. A trigger of Chainer's would leave its mark in snapshots."""
+        return True
+
+    def __call__(self, trainer: Trainer) -> None:
+        """Replace the values within the arrays observed."""
+        arrays = [variable.array for variable in trainer.observation.values()]
+        batch_size = trainer.updater.get_iterator("main").batch_size
+        here.average(arrays, batch_size)
+
+    def on_error(
+        self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
+    ) -> None:
+        """Tell the other processes at once; to save and draw what there is may take a while."""
+        here.leave()

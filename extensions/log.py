@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from extensions.packed_log import BLOCK, Entry, pack, unpack
 from support.files import write_file
 
 _TIMES_BETWEEN = 100  # as long as writing the file takes, it is not written again
+_LARGEST_LOSS = math.log(1e300)
 
 
 class LogReport(extensions.LogReport):
@@ -123,3 +125,15 @@ def _is_entry(entry: object) -> bool:
         and all(isinstance(value, int | float) for value in entry.values())
         and all(abs(value) < 2**63 for value in entry.values() if isinstance(value, int))
     )
+
+
+def add_perplexity(entry: dict[str, float]) -> None:
+    """Add ``perplexity`` and ``val_perplexity`` to an entry of the log.
+
+    Perplexity, the exponential of the mean loss in nats a token, says among how many tokens the
+    network is undecided, on average. It is left out where no number can hold it. The names are
+    those of Chainer's PTB example.
+    """
+    for name, loss in (("perplexity", "main/loss"), ("val_perplexity", "validation/main/loss")):
+        if entry.get(loss, math.inf) < _LARGEST_LOSS:
+            entry[name] = math.exp(entry[loss])

@@ -1,4 +1,4 @@
-"""Pictures of the log: one curve for training, one for validation, over the epochs."""
+"""Pictures of a training: curves of its log, and the graph of one window for Graphviz."""
 
 import functools
 import os
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 import chainer_compat
 
-from chainer.training import Extension, Trainer
+from chainer import config
+from chainer.computational_graph import build_computational_graph
+from chainer.training import Extension, Trainer, extensions
 
 from support.command_line import one_line
 from support.drawing import STYLES, marks, new_figure, save_figure, thinned
+from support.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,3 +127,20 @@ def _frame() -> "Figure":
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(alpha=0.3)
     return figure
+
+
+class DumpGraph(extensions.DumpGraph):
+    """Chainer's DumpGraph, but the file is whole or not there, and drawing it is the user's."""
+
+    default_name = "DumpGraph"
+
+    def __call__(self, trainer: Trainer) -> None:
+        """Write ``cg.dot`` into the output folder."""
+        config.keep_graph_on_report = self._original_flag
+        graph = build_computational_graph(
+            [trainer.observation[self._root_name]],
+            variable_style=self._variable_style,
+            function_style=self._function_style,
+        )
+        path = os.path.join(trainer.out, self._filename)
+        write_file(path, lambda file: file.write(graph.dump().encode()))

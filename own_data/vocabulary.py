@@ -1,16 +1,22 @@
 """Vocabularies: which id stands for which token of a text, and how ids become text again.
 
 A token is a number, a character or a word, which is what stands between white space. The end of a
-line is a word, too, so that what a network writes has lines again. Not about files.
+line is a word, too, so that what a network writes has lines again.
+A model file holds parameters only, so a vocabulary has a file of its own beside it.
 """
 
+import contextlib
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from support.files import BadFile, naming, open_file, write_file
+
 _LARGEST_ID = 2**31 - 2  # ids and the size of a vocabulary are int32
+_MOST_BYTES = 2**28
 
 
 class BadToken(Exception):
@@ -261,3 +267,50 @@ def _words(text: str) -> list[str]:
 
 def _quoted(token: str) -> str:
     return repr(token if len(token) <= 40 else token[:40] + "...")
+
+
+def vocabulary_path(model_path: str) -> str:
+    """Where the vocabulary of a model is."""
+    return model_path.removesuffix(".model") + ".vocab.json"
+
+
+def save_vocabulary(model_path: str, vocabulary: Vocabulary | None) -> None:
+    """Write a vocabulary beside its model, or, for None, take away that of a model before.
+
+    Raises:
+        OSError: if that fails.
+    """
+    path = vocabulary_path(model_path)
+    if vocabulary is None:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+    else:
+        content = to_json(vocabulary).encode()
+        write_file(path, lambda file: file.write(content))
+
+
+def load_vocabulary(model_path: str, size: int) -> Vocabulary | None:
+    """Read the vocabulary of a model.
+
+    Args:
+        model_path: the model file.
+        size: how many ids the model knows.
+
+    Returns:
+        the vocabulary, None if there is none.
+
+    Raises:
+        BadFile: if the file that is there is no vocabulary of that size.
+        OSError: if it cannot be read.
+    """
+    path = vocabulary_path(model_path)
+    if not os.path.lexists(path):
+        return None
+    with naming(path), open_file(path) as file:
+        if os.fstat(file.fileno()).st_size > _MOST_BYTES:
+            raise BadFile("is too large for a vocabulary")
+        content = file.read()
+    try:
+        return from_json(content.decode(), size)
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"is no vocabulary of the model's {size} tokens") from error

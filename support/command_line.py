@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from support.files import NoFile, check_writable, remove_temporary_files
 from support.output import tolerant_output
-from support.quiet_end import in_order
+from support.signals import in_order
 
 _PLAIN = f"{string.ascii_letters}{string.digits}./_-"  # to every shell
 ERASE = "\033[J"  # from the cursor on, on a terminal

@@ -7,8 +7,7 @@ import pytest
 import predict_simple_sequence
 from models import ARCHS
 from models.model_file import save_model
-from own_data.vocabulary import CharVocabulary
-from own_data.vocabulary_file import save_vocabulary
+from own_data.vocabulary import CharVocabulary, save_vocabulary
 from support.command_line import UsageError
 
 

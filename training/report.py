@@ -17,12 +17,9 @@ from chainer.training import Extension
 
 from counting.figure import draw_counting, why_not_drawn
 from counting.lies import why_not_told
-from extensions.dump_graph import DumpGraph
-from extensions.finite_loss import FiniteLoss, NotFinite
-from extensions.global_means import GlobalMeans
-from extensions.log import LogReport
-from extensions.perplexity import add_perplexity
-from extensions.plot_log import PlotLog
+from extensions.finite_loss import FiniteLoss, GlobalMeans, NotFinite
+from extensions.log import LogReport, add_perplexity
+from extensions.plot_log import DumpGraph, PlotLog
 from extensions.snapshot import Snapshot
 from extensions.tensorboard import TensorBoard
 from extensions.terminal import ProgressBar, print_report

@@ -9,7 +9,7 @@ import chainer_compat
 
 from chainer.training import Trainer
 
-from support.quiet_end import SAVING, STOPPING, end_if_asked_again, handle_stopping
+from support.signals import SAVING, STOPPING, end_if_asked_again, handle_stopping
 from training.processes import here
 
 _SAVE = 1  # asked of all processes; to stop is 128 + the signal's number

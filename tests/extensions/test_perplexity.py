@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from extensions.perplexity import add_perplexity
+from extensions.log import add_perplexity
 
 
 def test_of_a_uniform_guess_is_the_size_of_the_vocabulary():

@@ -2,8 +2,14 @@ import json
 
 import pytest
 
-from own_data.vocabulary import CharVocabulary, IntegerVocabulary, WordVocabulary
-from own_data.vocabulary_file import load_vocabulary, save_vocabulary, vocabulary_path
+from own_data.vocabulary import (
+    CharVocabulary,
+    IntegerVocabulary,
+    WordVocabulary,
+    load_vocabulary,
+    save_vocabulary,
+    vocabulary_path,
+)
 from support.files import BadFile
 
 

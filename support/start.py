@@ -1,4 +1,4 @@
-"""Whether the interpreter that a command was started with can run it.
+"""The first thing that each command does: look at its interpreter, and heed signals.
 
 Imported first, imports nothing slow, and runs on interpreters that are too old for the rest.
 """
@@ -9,6 +9,14 @@ import shlex
 import sys
 
 _NEEDED = ("chainer", "matplotlib", "numpy")  # as requirements.txt has them
+
+
+def start() -> None:
+    """Check the interpreter; until the command handles signals itself, let them end it quietly."""
+    check_interpreter()
+    from support.signals import end_on_signals
+
+    end_on_signals()
 
 
 def check_interpreter() -> None:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from support import interpreter
+from support import start
 from tests.commands import ROOT
 
 COMMANDS = ["train_simple_sequence", "predict_simple_sequence", "compare_architectures"]
@@ -41,17 +41,17 @@ class TestCheckInterpreter:
 
         def call():
             with pytest.raises(SystemExit) as end:
-                interpreter.check_interpreter()
+                start.check_interpreter()
             assert end.value.code == 2
             return capsys.readouterr().err
 
         return call
 
     def test_does_nothing_where_all_is_there(self):
-        interpreter.check_interpreter()
+        start.check_interpreter()
 
     def test_names_the_environment_that_is_there(self, said, monkeypatch, tmp_path):
-        monkeypatch.setattr(interpreter, "_NEEDED", ("sys", "nosuchmodule"))
+        monkeypatch.setattr(start, "_NEEDED", ("sys", "nosuchmodule"))
         folder = tmp_path / "my folder" / ".venv" / "bin"
         folder.mkdir(parents=True)
         (folder / "python").touch()
@@ -60,12 +60,12 @@ class TestCheckInterpreter:
         )
 
     def test_says_how_to_make_one_that_is_not(self, said, monkeypatch, tmp_path):
-        monkeypatch.setattr(interpreter, "_NEEDED", ("nosuchmodule",))
+        monkeypatch.setattr(start, "_NEEDED", ("nosuchmodule",))
         python = tmp_path / "my folder" / ".venv" / "bin" / "python"
         assert said().endswith(f"; 'make train' makes one that has all of it: '{python}'\n")
 
     def test_does_not_name_the_one_that_lacks_something(self, said, monkeypatch, tmp_path):
-        monkeypatch.setattr(interpreter, "_NEEDED", ("nosuchmodule",))
+        monkeypatch.setattr(start, "_NEEDED", ("nosuchmodule",))
         folder = tmp_path / "my folder" / ".venv" / "bin"
         folder.mkdir(parents=True)
         (folder / "python").touch()
