@@ -25,7 +25,7 @@ from own_data.vocabulary import CharVocabulary, Vocabulary
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from support.files import write_file
 
-_FOLDER = pathlib.Path(__file__).parent / "page"
+_FOLDER = pathlib.Path(__file__).parent / "page_template"
 _PARTS = ("page.css", "network.js", "sequence.js", "page.js")
 _FREE = 200  # tokens that a network of one's own text writes, to see how large its states become
 

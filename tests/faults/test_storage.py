@@ -44,7 +44,8 @@ def model(folder):
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
     """A folder with a training of one epoch, files of data, and what two epochs come to."""
-    folder = tmp_path_factory.mktemp("started")
+    folder = tmp_path_factory.mktemp("storage") / "started"
+    folder.mkdir()
     run(TRAIN, STARTED, folder).check()
     run(TRAIN, [*FINISHED, "-o", "../finished"], folder).check()
     run(*LIMITS[:1], [*LIMITS[1:], "--seeds", "1"], folder).check()
