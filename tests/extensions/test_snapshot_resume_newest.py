@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 
 import chainer_compat
 
@@ -213,7 +214,9 @@ class TestWhatCannotBeReadNow:
         self, resume, tmp_path, monkeypatch, number
     ):
         monkeypatch.setattr(files, "open", failing(open, number), raising=False)
-        with pytest.raises(CommandError, match=f"^{tmp_path}/snapshot_iter_12 .*be read"):
+        with pytest.raises(
+            CommandError, match=rf"^{re.escape(str(tmp_path))}/snapshot_iter_12 .*be read"
+        ):
             resume()
 
     @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
