@@ -60,7 +60,9 @@ class WindowEvaluator(Evaluator):
     ) -> None:
         super().__init__(iterator, target, device=device, eval_hook=eval_hook)
         self.window = window
-        self.lies = lies and two_periods is not None and not why_not_told(two_periods.max() + 1)
+        self.lies = (
+            lies and two_periods is not None and not why_not_told(int(two_periods.max()) + 1)
+        )
         if two_periods is not None and self.device is not None:
             two_periods = self.device.send(two_periods)
         self.two_periods = two_periods

@@ -54,7 +54,7 @@ def get_shuffled_runs(n_vocab: int, repeat: int = 100, seed: int = 0) -> NDArray
     largest = n_vocab - 1
     length = repeat * n_vocab * largest // 2
     # A run has a token at least, two runs have three.
-    steps = np.random.RandomState(seed).randint(1, largest, 2 * length // 3 + 2, np.int32)
+    steps = np.random.RandomState(seed).randint(1, largest, 2 * length // 3 + 2, dtype=np.int32)
     numbers = np.cumsum(steps, dtype=np.int64) % largest + 1
     n_runs = np.searchsorted(np.cumsum(numbers), length) + 1
     return np.repeat(numbers[:n_runs], numbers[:n_runs])[:length].astype(np.int32)
