@@ -54,6 +54,8 @@ from support.command_line import (
 from support.devices import check_gpu
 from support.drawing import picture, save_figure
 from support.files import BadFile
+from support.threads import choose_threads
+from training.options import step_operations
 from training.processes import run
 
 
@@ -153,6 +155,7 @@ def main(argv: list[str]) -> int:
             f"choose from 1 to {n_vocab}"
         )
     check_figures(args, arch, model, vocabulary)
+    choose_threads(step_operations(arch, n_units, batch_size=1))
     device = chainer.get_device(args.gpu)
     device.use()
     model.to_device(device)

@@ -22,6 +22,7 @@ from support.command_line import (
     whole_number,
 )
 from support.devices import check_gpu, check_memory
+from support.threads import choose_threads
 from training.processes import here
 
 _REPEAT = 100
@@ -171,6 +172,13 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
         help="write TensorBoard events; needs requirements/tensorboard.txt",
     )
     add(
+        "--threads",
+        type=count,
+        metavar="N",
+        help="threads of BLAS on the CPU (default: 1, or all cores where a step's products are "
+        "large)",
+    )
+    add(
         "--distributed",
         action="store_true",
         help="share the streams among the processes that mpiexec starts; -g is the GPU of the "
@@ -195,6 +203,7 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
     _check_data(args)
     if args.tensorboard:
         _check_tensorboard()
+    choose_threads(step_operations(args.arch, args.unit, args.batchsize), args.threads)
     return args
 
 
@@ -288,6 +297,12 @@ def check_sizes(
         n_bytes += memory
         given += f" --repeat {args.repeat}"
     check_memory(n_bytes, given)
+
+
+def step_operations(arch: str, n_units: int, batch_size: int) -> int:
+    """Operations in the largest product of one step of a recurrence."""
+    shapes = parameter_shapes(arch, 1, n_units)  # so the embedding and the output are small
+    return 2 * batch_size * max(math.prod(shape) for shape in shapes.values())
 
 
 def training_memory(arch: str, n_vocab: int, n_units: int, predictions: int) -> int:

@@ -5,6 +5,7 @@ import pytest
 import threadpoolctl
 
 from support import threads
+from training.options import step_operations
 
 
 @pytest.fixture(autouse=True)
@@ -59,4 +60,42 @@ class TestThreadsAsBefore:
     def test_are_not_used_where_the_user_has_chosen(self, monkeypatch, name):
         monkeypatch.setenv(name, "1")
         threads.use_threads_as_before(2)
+        assert n_threads() == 1
+
+
+class TestChoice:
+    @pytest.fixture(autouse=True)
+    def two_cores(self, monkeypatch):
+        monkeypatch.setattr(threads, "cores", lambda: 2)
+        monkeypatch.setattr(threads, "_asked", False)
+
+    @pytest.mark.parametrize(
+        ("arch", "n_units", "batch_size", "expected"),
+        [
+            ("rnn", 100, 10, 1),
+            ("lstm", 100, 10, 1),
+            ("lstm", 200, 10, 1),
+            ("gru", 256, 32, 2),
+            ("lstm", 650, 20, 2),
+        ],
+    )
+    def test_is_one_thread_unless_products_are_large(self, arch, n_units, batch_size, expected):
+        threads.choose_threads(step_operations(arch, n_units, batch_size))
+        assert n_threads() == expected
+
+    @pytest.mark.parametrize("name", threads._VARIABLES)
+    def test_leaves_what_the_environment_names(self, monkeypatch, name):
+        monkeypatch.setenv(name, "2")
+        threads.use_threads(2)
+        threads.choose_threads(1)
+        assert n_threads() == 2
+
+    def test_is_what_was_asked_for_and_no_snapshot_changes_it(self):
+        threads.choose_threads(1, asked=2)
+        threads.use_threads_as_before(1)
+        assert n_threads() == 2
+
+    def test_of_processes_on_one_machine_shares_its_cores(self, monkeypatch):
+        monkeypatch.setenv("MPI_LOCALNRANKS", "2")
+        threads.choose_threads(10**9)
         assert n_threads() == 1
