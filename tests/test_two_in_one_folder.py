@@ -1,6 +1,7 @@
 """Two trainings into one folder at a time: the second is refused, the first not disturbed."""
 
 import re
+import shlex
 import sys
 
 from tests.trainings import SCRIPT, SMALL, fail, succeed
@@ -11,9 +12,10 @@ class TestTwoInOneFolder:
         first = endless()
         folder = tmp_path / "result"
         line = fail(tmp_path, *SMALL, "--seed", "1", exit_code=1)
+        command = re.escape(shlex.join([sys.executable, SCRIPT]))
         assert re.search(
             rf"error: argument -o/--out: result is in use by process {first.pid} of \S+, "
-            rf"{sys.executable} {SCRIPT} .*; wait until that ends, or choose another folder$",
+            rf"{command} .*; wait until that ends, or choose another folder$",
             line,
         )
         assert first.poll() is None
