@@ -18,13 +18,14 @@ import contextlib
 import datetime
 import multiprocessing
 import os
+import queue
 import random
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import chainer_compat
@@ -186,16 +187,16 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
     # Not multiprocessing's Pool, which waits for ever for what a killed process was at.
     with _signals_held():
         pool = ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent)
+    # Not futures.wait, which takes a lock of each future: a signal in between leaves some held, and
+    # then the pool's own thread waits for ever.
+    done: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
     with pool:
         try:
             with _signals_held():
-                futures = [pool.submit(train_cell, cell) for cell in cells]
-            waiting = set(futures)
-            while waiting:
-                # Not for ever: a signal that reaches another thread does not wake this one.
-                done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
-                for future in done:
-                    finished(future.result())
+                for cell in cells:
+                    pool.submit(train_cell, cell).add_done_callback(done.put)
+            for _ in cells:
+                finished(_next(done).result())
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
@@ -206,6 +207,13 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
                     "if need be with fewer --processes"
                 ) from error
             raise
+
+
+def _next(done: "queue.SimpleQueue[Future[Outcome]]") -> "Future[Outcome]":
+    while True:
+        # Not for ever: a signal that reaches another thread does not wake this one.
+        with contextlib.suppress(queue.Empty):
+            return done.get(timeout=1)
 
 
 @contextlib.contextmanager
