@@ -39,18 +39,18 @@ from support.command_line import (
     ArgumentParser,
     CommandError,
     UsageError,
+    claimed,
     prepare_folder,
     progress_bar,
     whole_number,
 )
 from support.devices import check_memory, cores
 from support.drawing import save_figure
-from support.files import BadFile, InUse, Unreadable, held
+from support.files import BadFile, Unreadable
 from support.signals import STOPPING
+from support.threads import VARIABLES
 from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, training_memory
 from training.processes import run
-
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -117,14 +117,9 @@ def main(argv: list[str]) -> int:
     args = parse_arguments(argv)
     prepare_folder(args.out)
     table = os.path.join(args.out, "count_limits.csv")
-    try:
-        with held(os.path.join(args.out, ".count_limits.lock"), f"process {os.getpid()}"):
-            sweep(args, table)
-    except InUse as error:
-        raise CommandError(
-            f"argument -o/--out: {table} is in use by {str(error) or 'another process'}; "
-            "wait until that ends, or choose another folder"
-        ) from error
+    lock = os.path.join(args.out, ".count_limits.lock")
+    with claimed(table, lock, f"process {os.getpid()}"):
+        sweep(args, table)
     return 0
 
 
@@ -181,7 +176,7 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
         CommandError: if a process was killed, by the system for want of memory as a rule.
     """
     # Each process has a core to itself. NumPy reads this when it is imported, in a new process.
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    os.environ.update(dict.fromkeys(VARIABLES, "1"))
     context = multiprocessing.get_context("spawn")
     processes = min(processes, len(cells)) or 1
     # Not multiprocessing's Pool, which waits for ever for what a killed process was at.

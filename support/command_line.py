@@ -13,10 +13,10 @@ import string
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from support.files import NoFile, check_writable, remove_temporary_files
+from support.files import InUse, NoFile, check_writable, held, remove_temporary_files
 from support.output import tolerant_output
 from support.signals import in_order
 
@@ -256,6 +256,29 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}", 1
     return f"unexpected {type(error).__name__}: {error} (--debug tells more)", 1
+
+
+@contextlib.contextmanager
+def claimed(place: str, lock: str, holder: str) -> Iterator[None]:
+    """Within this context, nobody else who asks for it writes in a place of the output folder.
+
+    Args:
+        place (str): path of what is written, to be named.
+        lock (str): path of a file for it, see :func:`support.files.held`.
+        holder (str): who we are, for the one who comes second.
+
+    Raises:
+        CommandError: if another process is at work there.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(lock, holder))
+        except InUse as error:
+            raise CommandError(
+                f"argument -o/--out: {place} is in use by {str(error) or 'another process'}; "
+                "wait until that ends, or choose another folder"
+            ) from error
+        yield
 
 
 def prepare_folder(path: str) -> None:

@@ -14,7 +14,7 @@ import threadpoolctl
 from support.devices import cores
 
 # Each names a number of threads for one of the libraries, or for several.
-_VARIABLES = (
+VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -66,7 +66,7 @@ def choose_threads(operations: int, asked: int | None = None) -> None:
 
 
 def _named_by_the_environment() -> bool:
-    return any(name in os.environ for name in _VARIABLES)
+    return any(name in os.environ for name in VARIABLES)
 
 
 def use_threads_as_before(number: object) -> None:

@@ -18,8 +18,8 @@ import chainer_compat
 from chainer.training import Trainer
 
 from extensions.snapshot import OtherOptions, Snapshot
-from support.command_line import CommandError, UsageError, file_error, prepare_folder
-from support.files import BadFile, InUse, held
+from support.command_line import UsageError, claimed, file_error, prepare_folder
+from support.files import BadFile
 from training.processes import here
 
 # These say which data it is. Of other data much else differs, too, that nobody has typed.
@@ -42,13 +42,7 @@ def output_folder(path: str) -> Iterator[None]:
 def _hold(path: str, stack: contextlib.ExitStack) -> None:
     prepare_folder(path)
     holder = f"process {os.getpid()} of {platform.node()}, {shlex.join(sys.orig_argv)}"
-    try:
-        stack.enter_context(held(os.path.join(path, ".training.lock"), holder))
-    except InUse as error:
-        raise CommandError(
-            f"argument -o/--out: {path} is in use by {str(error) or 'another process'}; "
-            "wait until that ends, or choose another folder"
-        ) from error
+    stack.enter_context(claimed(path, os.path.join(path, ".training.lock"), holder))
 
 
 def go_on(resume: str | None, snapshot: Snapshot, trainer: Trainer) -> None:

@@ -11,7 +11,7 @@ from training.options import step_operations
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch):
     """A user who has said nothing; the threads are given back after the test."""
-    for name in threads._VARIABLES:
+    for name in threads.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     with threadpoolctl.threadpool_limits(1, user_api="blas"):
         yield
@@ -83,7 +83,7 @@ class TestChoice:
         threads.choose_threads(step_operations(arch, n_units, batch_size))
         assert n_threads() == expected
 
-    @pytest.mark.parametrize("name", threads._VARIABLES)
+    @pytest.mark.parametrize("name", threads.VARIABLES)
     def test_leaves_what_the_environment_names(self, monkeypatch, name):
         monkeypatch.setenv(name, "2")
         threads.use_threads(2)

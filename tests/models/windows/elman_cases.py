@@ -29,19 +29,8 @@ FUSED = {
 }
 ACTIVATIONS = {**FUSED, "any other": (lambda z: F.sin(z) + z, lambda z: np.sin(z) + z)}
 
-# steps, streams, inputs, units
-SHAPES = {
-    "usual": (4, 3, 5, 2),
-    "one step": (1, 3, 2, 4),
-    "one stream": (5, 1, 3, 3),
-    "ones": [1] * 4,
-}
 
 each_fused = pytest.mark.parametrize("activation", FUSED)
-each_shape = pytest.mark.parametrize("shape", SHAPES)
-with_and_without_state = pytest.mark.parametrize(
-    "has_state", [True, False], ids=["state", "no state"]
-)
 # Which of the two outputs, those of the steps and the last state, the loss depends on.
 each_loss = pytest.mark.parametrize(
     "used", [(True, True), (True, False), (False, True)], ids=["both", "outputs", "last state"]

@@ -9,17 +9,8 @@ import chainer.functions as F
 import numpy as np
 import pytest
 from chainer import Variable
-from elman_cases import (
-    FUSED,
-    SHAPES,
-    Case,
-    check_backward,
-    each_function,
-    each_fused,
-    each_loss,
-    each_shape,
-    with_and_without_state,
-)
+from elman_cases import FUSED, Case, check_backward, each_function, each_fused, each_loss
+from window_cases import SHAPES, each_shape, with_and_without_state
 
 
 @each_function

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from chainer import Parameter, Variable
 from chainer.utils.type_check import InvalidType
-from elman_cases import SHAPES, Case, each_function, with_and_without_state
+from elman_cases import Case, each_function
+from window_cases import (
+    SHAPES,
+    in_float32,
+    with_and_without_state,
+    without_first,
+    without_last_column,
+)
 
 from models.windows.elman import ConcatElman, Elman
 from models.windows.ends import Embedded
@@ -24,18 +31,6 @@ def change_param(name, index, change):
     case = Case(name, SHAPES["usual"])
     case.params()[index].array = change(case.params()[index].array)
     return case
-
-
-def in_float32(array):
-    return array.astype(np.float32)
-
-
-def without_first(array):
-    return array[1:]
-
-
-def without_last_column(array):
-    return array[..., :-1]
 
 
 WRONG_TYPES = {

@@ -13,21 +13,17 @@ import pytest
 from chainer import Variable, gradient_check
 from chainer.utils.type_check import InvalidType
 from hypothesis import given, settings
+from window_cases import (
+    SHAPES,
+    each_shape,
+    in_float32,
+    with_and_without_state,
+    without_first,
+    without_last_column,
+)
 
 from models.windows.lstm import lstm
 
-# steps, streams, inputs, units
-SHAPES = {
-    "usual": (4, 3, 5, 2),
-    "one step": (1, 3, 2, 4),
-    "one stream": (5, 1, 3, 3),
-    "ones": [1] * 4,
-}
-
-each_shape = pytest.mark.parametrize("shape", SHAPES)
-with_and_without_state = pytest.mark.parametrize(
-    "has_state", [True, False], ids=["state", "no state"]
-)
 # Which of the three outputs the loss depends on: those of the steps, cell state, last output.
 LOSSES = [used for used in product([True, False], repeat=3) if any(used)]
 each_loss = pytest.mark.parametrize("used", LOSSES)
@@ -325,18 +321,6 @@ def change_param(index, change):
     case = Case(SHAPES["usual"])
     case.params()[index].array = change(case.params()[index].array)
     return case
-
-
-def in_float32(array):
-    return array.astype(np.float32)
-
-
-def without_first(array):
-    return array[1:]
-
-
-def without_last_column(array):
-    return array[..., :-1]
 
 
 WRONG_TYPES = {
