@@ -17,7 +17,7 @@ def recurrent_layers(model: Model) -> list[Link]:
 
     ``rnn`` has one, which is the model itself; ``rnn2`` and ``rnn3`` have three, ``lstm`` two.
     """
-    return [link for link in model.links() if hasattr(link, "state_names")]
+    return [link for link in model.links() if getattr(link, "state_names", ())]
 
 
 def record(model: Model, tokens: NdArray, layer: int) -> tuple[NDArray, NDArray]:

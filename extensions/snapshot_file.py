@@ -149,7 +149,8 @@ def _expected(trainer: Trainer) -> dict[str, NDArray]:
     states = DictionarySerializer()
     for path, link in stateful:
         link.serialize_state(states[_STATE + path])
-    return {**expected, **states.target}
+    # Numbers, as of dropout, are read as such; snapshots of 1.0 knew them of the LSTM only.
+    return {**expected, **{name: array for name, array in states.target.items() if np.ndim(array)}}
 
 
 def restore(arrays: Mapping[str, NDArray], trainer: Trainer) -> None:

@@ -12,13 +12,16 @@ from chainer import Chain, Variable
 from chainer.backend import get_array_module
 from chainer.types import NdArray
 
+from models.dropout import Dropout
 from models.stateful import Stateful
 from models.windows import kernels
-from models.windows.ends import embed, project
+from models.windows.ends import Embedded, as_inputs, embed, project
 from models.windows.function import (
     Arrays,
     Gradients,
-    WindowFunction,
+    Recurrence,
+    input_gradients,
+    project_inputs,
     rows,
     state_gradient,
 )
@@ -27,13 +30,13 @@ from models.windows.function import (
 class GRULayer(Stateful, L.StatefulGRU):
     """Chainer's GRU layer, with its parameters and its state, reading a window at a time."""
 
-    def forward(self, x: Variable) -> Variable:
+    def forward(self, x: Variable | Embedded) -> Variable:
         """Outputs ``(T, B, U)`` for a window of inputs ``(T, B, U)``."""
         hs, self.h = gru(x, self.h, self)
         return hs
 
 
-class GRU(Chain):
+class GRU(Dropout, Chain):
     """``y_t = l2(l1(e_t))``, where ``e_t`` embeds the id and ``l1`` is a GRU layer.
 
     Args:
@@ -47,6 +50,7 @@ class GRU(Chain):
             self.embed = L.EmbedID(n_vocab, n_units)
             self.l1 = GRULayer(n_units, n_units)
             self.l2 = L.Linear(n_units, n_vocab)
+        self.begin_dropout()
 
     def reset_state(self) -> None:
         """Forget everything read so far."""
@@ -54,10 +58,14 @@ class GRU(Chain):
 
     def forward(self, x: NdArray | Variable) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
-        return project(self.l1(embed(x, self.embed.W).window()), self.l2)
+        drop = self.dropout(x)
+        h = self.l1(drop(embed(x, self.embed.W)))
+        return project(drop(h), self.l2)
 
 
-def gru(x: Variable, h: Variable | None, layer: L.StatefulGRU) -> tuple[Variable, Variable]:
+def gru(
+    x: Variable | Embedded, h: Variable | None, layer: L.StatefulGRU
+) -> tuple[Variable, Variable]:
     """Chainer's GRU over a window, the arithmetic of ``chainer.links.StatefulGRU``.
 
     The gates ``r = sigmoid(W_r x_t + U_r h_{t-1})`` and ``z = sigmoid(W_z x_t + U_z h_{t-1})``, the
@@ -70,20 +78,21 @@ def gru(x: Variable, h: Variable | None, layer: L.StatefulGRU) -> tuple[Variable
     gate acts before the matrix product; in cuDNN and PyTorch it acts after.
 
     Args:
-        x (Variable): inputs, ``(T, B, in)``.
+        x (Variable or Embedded): inputs, ``(T, B, in)``.
         h (Variable or None): state before the window, ``(B, U)``.
         layer (chainer.links.StatefulGRU): ``in`` to ``U``.
 
     Returns:
         tuple of Variable: outputs ``(T, B, U)`` and the state after the window ``(B, U)``.
     """
-    inputs = [x]
+    vectors, ids = as_inputs(x)
+    inputs = [vectors]
     for inward, lateral in ((layer.W_r, layer.U_r), (layer.W_z, layer.U_z), (layer.W, layer.U)):
         inputs += [inward.W, inward.b, lateral.W, lateral.b]
-    return GRURecurrence().apply(inputs if h is None else (*inputs, h))
+    return GRURecurrence(ids).apply(inputs if h is None else (*inputs, h))
 
 
-class GRURecurrence(WindowFunction):
+class GRURecurrence(Recurrence):
     """:func:`gru`.
 
     In the loop ``r``, ``z`` and ``a`` are blocks ``(3, B, U)``. Backward, with ``g_r``, ``g_z`` and
@@ -106,9 +115,11 @@ class GRURecurrence(WindowFunction):
         h0 = inputs[13:]
         xp = get_array_module(x)
         W, b, U, d = (xp.stack(params[k::4]) for k in range(4))  # of r, z and a
-        n_steps, batch, n_in = x.shape
+        W = rows(W)
+        n_steps, batch = (x if self.ids is None else self.ids).shape[:2]
         n_units = U.shape[2]
-        inward = rows(x).dot(W.reshape(-1, n_in).T)
+        inward = xp.empty((n_steps, batch, len(W)), x.dtype)
+        project_inputs(x, self.ids, W, out=inward)
         inward += b.ravel()
         inward = inward.reshape(n_steps, batch, 3, n_units)
         inward[0 if h0 else 1 :] += d
@@ -128,14 +139,14 @@ class GRURecurrence(WindowFunction):
         g_h = state_gradient(hs[:-1], g_hs, g_last)
         unroll = kernels.gru_backward if kernels.serve(x) else _unroll_backward
         g_gates, g_h0 = unroll(g_h, gates, hs, U)
-        g_rows = g_gates.reshape(-1, 3 * n_units)
-        g_W = g_rows.T.dot(rows(x)).reshape(W.shape)
-        g_b = g_rows.sum(axis=0).reshape(3, n_units)
+        g_gates = g_gates.reshape(*g_h.shape[:2], len(W))
+        g_rows = rows(g_gates)
+        g_x, g_W, g_b = input_gradients(g_gates, x, self.ids, W)
+        g_W, g_b = g_W.reshape(3, n_units, -1), g_b.reshape(3, n_units)
         g_U = xp.empty_like(U)
         g_U[:2] = g_rows[:, : 2 * n_units].T.dot(rows(hs[:-1])).reshape(2, n_units, n_units)
         g_U[2] = g_rows[:, 2 * n_units :].T.dot(rows(ps))
-        g_d = g_b.copy() if self.has_state else g_b - g_gates[0].sum(axis=0)
-        g_x = g_rows.dot(W.reshape(-1, x.shape[2])).reshape(x.shape)
+        g_d = g_b.copy() if self.has_state else g_b - g_gates[0].sum(axis=0).reshape(g_b.shape)
         g_params = [g for gate in zip(g_W, g_b, g_U, g_d, strict=True) for g in gate]
         return (g_x, *g_params, g_h0) if self.has_state else (g_x, *g_params)
 

@@ -6,12 +6,12 @@ import chainer.links as L
 from chainer import Chain, Variable
 from chainer.types import NdArray
 
-from models.stateful import Stateful
+from models.dropout import Dropout
 from models.windows.elman import elman
 from models.windows.ends import embed, project
 
 
-class RNN(Stateful, Chain):
+class RNN(Dropout, Chain):
     """``h_t = tanh(l1(e_t) + r1(h_{t-1}))``, ``y_t = l2(h_t)``, where ``e_t`` embeds the id.
 
     Args:
@@ -20,6 +20,7 @@ class RNN(Stateful, Chain):
     """
 
     h: Variable | None
+    state_names = ("h",)
 
     def __init__(self, n_vocab: int, n_units: int) -> None:
         super().__init__()
@@ -29,9 +30,11 @@ class RNN(Stateful, Chain):
             self.r1 = L.Linear(n_units, n_units)
             self.l2 = L.Linear(n_units, n_vocab)
         self.reset_state()
+        self.begin_dropout()
 
     def forward(self, x: NdArray | Variable) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
-        e = embed(x, self.embed.W)
+        drop = self.dropout(x)
+        e = drop(embed(x, self.embed.W))
         h, self.h = elman(e, self.h, self.l1, self.r1)
-        return project(h, self.l2)
+        return project(drop(h), self.l2)

@@ -8,10 +8,11 @@ import chainer.links as L
 from chainer import Chain, Link, Variable
 from chainer.types import NdArray
 
+from models.dropout import Dropout
 from models.windows.ends import embed, project
 
 
-class Stack(Chain):
+class Stack(Dropout, Chain):
     """``y = l5(r3(r2(r1(e))))``, where ``e`` embeds the ids.
 
     Args:
@@ -29,6 +30,7 @@ class Stack(Chain):
             self.r2 = block()
             self.r3 = block()
             self.l5 = L.Linear(n_units, n_vocab)
+        self.begin_dropout()
 
     def reset_state(self) -> None:
         """Forget everything read so far."""
@@ -37,5 +39,8 @@ class Stack(Chain):
 
     def forward(self, x: NdArray | Variable) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""
-        e = embed(x, self.embed.W)
-        return project(self.r3(self.r2(self.r1(e))), self.l5)
+        drop = self.dropout(x)
+        h1 = self.r1(drop(embed(x, self.embed.W)))
+        h2 = self.r2(drop(h1))
+        h3 = self.r3(drop(h2))
+        return project(drop(h3), self.l5)

@@ -11,6 +11,23 @@ import numpy as np
 from chainer.backends import cuda
 from chainer.types import NdArray, Xp
 
+from models.windows.function import Arrays, Gradients, WindowFunction
+
+
+class Drop(WindowFunction):
+    """Dropout of a window by a mask of its shape: ``y = x * mask``, ``g_x = g_y * mask``."""
+
+    inputs_are = ("T B U",)
+
+    def __init__(self, mask: NdArray) -> None:
+        self.mask = mask
+
+    def forward(self, inputs: Arrays) -> Arrays:
+        return (inputs[0] * self.mask,)
+
+    def backward_arrays(self, g_y: NdArray) -> Gradients:
+        return (g_y * self.mask,)
+
 
 def dropout_mask(
     xp: Xp,

@@ -27,7 +27,7 @@ from models.windows.ends import Embedded, as_inputs, as_window
 from models.windows.function import (
     Arrays,
     Gradients,
-    WindowFunction,
+    Recurrence,
     input_gradients,
     project_inputs,
     rows,
@@ -123,20 +123,13 @@ FUSED = {
 }
 
 
-class _Recurrence(WindowFunction):
-    """A recurrence whose inputs are vectors, or the embedding and ids that stand for its rows."""
-
+class _WithActivation(Recurrence):
     def __init__(self, act: Activation, ids: NdArray | None = None) -> None:
+        super().__init__(ids)
         self.act = act
-        self.ids = ids
-        if ids is not None:
-            self.inputs_are = ("V I", *self.inputs_are[1:])
-
-    def known_sizes(self, inputs: Arrays) -> dict[str, int]:
-        return {} if self.ids is None else dict(zip("TB", self.ids.shape, strict=True))
 
 
-class Elman(_Recurrence):
+class Elman(_WithActivation):
     """:func:`elman` for the activations of ``FUSED``.
 
     Forward, ``a_t = W x_t + b + R h_{t-1} + c`` and ``h_t = act(a_t)``, where ``W x_t + b + c`` is
@@ -189,7 +182,7 @@ class Elman(_Recurrence):
         return (*grads, g_h0) if h0 else grads
 
 
-class ConcatElman(_Recurrence):
+class ConcatElman(_WithActivation):
     """:func:`concat_elman` for the activations of ``FUSED``.
 
     The layer's matrix has four blocks, ``[[O, P], [S, R]]``: ``o_t = O x_t + P h_{t-1} + b_o`` and

@@ -13,7 +13,6 @@ from models.windows.function import (
     Arrays,
     Gradients,
     WindowFunction,
-    masked,
     rows,
     sum_by_id,
 )
@@ -65,18 +64,17 @@ def as_inputs(x: Variable | Embedded) -> tuple[Variable, NdArray | None]:
     return as_window(x), None
 
 
-def project(h: Variable, layer: L.Linear, mask: NdArray | None = None) -> Variable:
+def project(h: Variable, layer: L.Linear) -> Variable:
     """One row of logits for every prediction of a window, in order of time.
 
     Args:
         h (Variable): window of hidden states, ``(T, B, U)``.
         layer (chainer.links.Linear): ``U`` to ``V``.
-        mask (array or None): dropout mask of the hidden states, ``(T, B, U)``.
 
     Returns:
         Variable: ``(T * B, V)``.
     """
-    return Project(mask).apply((h, layer.W, layer.b))[0]
+    return Project().apply((h, layer.W, layer.b))[0]
 
 
 class Embed(WindowFunction):
@@ -99,18 +97,13 @@ class Project(WindowFunction):
 
     inputs_are = "T B U", "V U", "V"
 
-    def __init__(self, mask: NdArray | None) -> None:
-        self.mask = mask
-
     def forward(self, inputs: Arrays) -> Arrays:
         h, W, b = inputs
-        self.h = masked(h, self.mask)
-        self.retain_inputs((1,))
-        y = rows(self.h).dot(W.T)
+        self.retain_inputs((0, 1))
+        y = rows(h).dot(W.T)
         y += b
         return (y,)
 
     def backward_arrays(self, g_y: NdArray) -> Gradients:
-        (W,) = self.input_arrays()
-        g_h = masked(g_y.dot(W).reshape(self.h.shape), self.mask)
-        return g_h, g_y.T.dot(rows(self.h)), g_y.sum(axis=0)
+        h, W = self.input_arrays()
+        return g_y.dot(W).reshape(h.shape), g_y.T.dot(rows(h)), g_y.sum(axis=0)

@@ -97,6 +97,22 @@ def _mismatch(
     return None
 
 
+class Recurrence(WindowFunction):
+    """A recurrence whose inputs are vectors, or the embedding and ids that stand for its rows.
+
+    Args:
+        ids (array or None): of a window, ``(T, B)``; then the first input is the embedding.
+    """
+
+    def __init__(self, ids: NdArray | None = None) -> None:
+        self.ids = ids
+        if ids is not None:
+            self.inputs_are = ("V I", *self.inputs_are[1:])
+
+    def known_sizes(self, inputs: Arrays) -> dict[str, int]:
+        return {} if self.ids is None else dict(zip("TB", self.ids.shape, strict=True))
+
+
 def rows(window: NdArray) -> NdArray:
     """``(T, B, n)`` seen as ``(T * B, n)``: a row for each step and stream, in order of time."""
     return window.reshape(-1, window.shape[-1])
@@ -154,8 +170,3 @@ def state_gradient(hs: NdArray, g_hs: NdArray | None, g_last: NdArray | None) ->
     if g_last is not None:
         g[-1] += g_last
     return g
-
-
-def masked(window: NdArray, mask: NdArray | None) -> NdArray:
-    """Dropout, forward and backward: the window times its mask, or itself without one."""
-    return window if mask is None else window * mask

@@ -8,23 +8,24 @@ from chainer.backend import get_array_module
 from chainer.types import NdArray
 
 from models.windows import kernels
+from models.windows.ends import Embedded, as_inputs
 from models.windows.function import (
     Arrays,
     Gradients,
-    WindowFunction,
-    masked,
+    Recurrence,
+    input_gradients,
+    project_inputs,
     rows,
     state_gradient,
 )
 
 
 def lstm(
-    x: Variable,
+    x: Variable | Embedded,
     c: Variable | None,
     h: Variable | None,
     upward: L.Linear,
     lateral: L.Linear,
-    mask: NdArray | None = None,
 ) -> tuple[Variable, Variable, Variable]:
     """Chainer's LSTM over a window, the arithmetic of ``chainer.links.LSTM``.
 
@@ -34,19 +35,19 @@ def lstm(
     Neural Computation 9, 1997; the forget gate is that of Gers et al., 2000.
 
     Args:
-        x (Variable): inputs, ``(T, B, in)``.
+        x (Variable or Embedded): inputs, ``(T, B, in)``.
         c, h (Variable or None): cell state and output before the window, ``(B, U)``; both or none.
         upward, lateral (chainer.links.Linear): ``in`` to ``4U``, and ``U`` to ``4U`` without bias.
-        mask (array or None): dropout mask of the inputs, ``(T, B, in)``.
 
     Returns:
         tuple of Variable: outputs ``(T, B, U)``, cell state and last output ``(B, U)``.
     """
-    inputs = (x, upward.W, upward.b, lateral.W)
-    return LSTM(mask).apply(inputs if c is None and h is None else (*inputs, c, h))
+    vectors, ids = as_inputs(x)
+    inputs = (vectors, upward.W, upward.b, lateral.W)
+    return LSTM(ids).apply(inputs if c is None and h is None else (*inputs, c, h))
 
 
-class LSTM(WindowFunction):
+class LSTM(Recurrence):
     """:func:`lstm`.
 
     Chainer interleaves the gates unit by unit. In the loop they are blocks ``(4, B, U)`` in the
@@ -65,16 +66,13 @@ class LSTM(WindowFunction):
     inputs_are = "T B I", "4U I", "4U", "4U U"
     states_are = "B U", "B U"
 
-    def __init__(self, mask: NdArray | None) -> None:
-        self.mask = mask
-
     def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, R, *c0_h0 = inputs
         xp = get_array_module(x)
-        n_steps, batch, _ = x.shape
+        n_steps, batch = (x if self.ids is None else self.ids).shape[:2]
         n_units = R.shape[1]
-        x = masked(x, self.mask)
-        gates = rows(x).dot(W.T)
+        gates = xp.empty((n_steps, batch, len(W)), x.dtype)
+        project_inputs(x, self.ids, W, out=gates)
         gates += b
         gates = gates.reshape(n_steps, batch, n_units, 4)
         cs = xp.empty((n_steps + 1, batch, n_units), x.dtype)  # c_0 ... c_T
@@ -82,27 +80,25 @@ class LSTM(WindowFunction):
         cs[0], hs[0] = c0_h0 or (0, 0)
         unroll = kernels.lstm if kernels.serve(x) else _unroll
         gates, tanh_cs = unroll(gates, cs, hs, R)
-        self.saved = x, gates, cs, tanh_cs, hs
+        self.saved = gates, cs, tanh_cs, hs
         self.has_state = bool(c0_h0)
-        self.retain_inputs((1, 3))
+        self.retain_inputs((0, 1, 3))
         return hs[1:], cs[-1].copy(), hs[-1].copy()
 
     def backward_arrays(
         self, g_hs: NdArray | None, g_c: NdArray | None, g_h_last: NdArray | None
     ) -> Gradients:
-        W, R = self.input_arrays()
-        x, gates, cs, tanh_cs, hs = self.saved
+        x, W, R = self.input_arrays()
+        gates, cs, tanh_cs, hs = self.saved
         xp = get_array_module(x)
         g_h = state_gradient(tanh_cs, g_hs, g_h_last)
         g_c = xp.zeros_like(cs[0]) if g_c is None else g_c.copy()
         unroll = kernels.lstm_backward if kernels.serve(x) else _unroll_backward
         g_gates, g_h0 = unroll(g_h, g_c, gates, cs, tanh_cs, R)
-        g_rows = g_gates.reshape(-1, len(W))
+        g_gates = g_gates.reshape(*g_h.shape[:2], len(W))
         grads = (
-            masked(g_rows.dot(W).reshape(x.shape), self.mask),
-            g_rows.T.dot(rows(x)),
-            g_rows.sum(axis=0),
-            g_rows.T.dot(rows(hs[:-1])),
+            *input_gradients(g_gates, x, self.ids, W),
+            rows(g_gates).T.dot(rows(hs[:-1])),
         )
         return (*grads, g_c, g_h0) if self.has_state else grads
 

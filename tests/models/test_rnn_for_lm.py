@@ -190,13 +190,6 @@ def test_evaluation_does_not_advance():
     assert model.steps == 0
 
 
-def test_evaluation_spends_no_time_on_masks(monkeypatch):
-    drawn = []
-    monkeypatch.setattr("models.rnn_for_lm.dropout_mask", lambda *place: drawn.append(place))
-    evaluation(new_model(), ids())
-    assert not drawn
-
-
 def test_training_twice_drops_other_units():
     model = spread(new_model())
     first = training(model, ids())

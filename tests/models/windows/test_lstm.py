@@ -184,29 +184,6 @@ def test_without_state_it_begins_from_zeros():
         np.testing.assert_array_equal(ours.array, expected.array)
 
 
-def masked_and_expected(case):
-    """``lstm`` with a mask, and what that stands for."""
-    mask = np.random.RandomState(1).choice([0.0, 2.0], case.inputs[0].shape)
-    return (
-        lambda x, c, h: lstm(x, c, h, case.upward, case.lateral, mask),
-        lambda x, c, h: case(x * mask, c, h),
-    )
-
-
-def test_values_with_a_mask_are_those_of_masked_inputs():
-    case = Case(SHAPES["usual"])
-    masked, expected = masked_and_expected(case)
-    for ours, theirs in zip(masked(*case.inputs), expected(*case.inputs), strict=True):
-        np.testing.assert_allclose(ours.array, theirs.array, rtol=1e-12, atol=1e-12)
-
-
-def test_gradients_with_a_mask_are_those_of_masked_inputs():
-    case = Case(SHAPES["usual"])
-    masked, expected = masked_and_expected(case)
-    for ours, theirs in zip(case.backward(masked), case.backward(expected), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.parametrize("given", [1, 2], ids=["cell state", "output"])
 def test_half_a_state_is_not_taken_for_none(given):
     case = Case(SHAPES["usual"])
