@@ -22,12 +22,13 @@ from chainer.optimizer_hooks import GradientClipping
 from chainer.training import Trainer
 
 from bptt_updater import BPTTUpdater
+from extensions.best import Best
 from extensions.evaluation import WindowEvaluator, window_length
 from extensions.snapshot import Snapshot
 from models import ARCHS
 from models.classifier import Classifier
 from models.model_file import model_path, save_model
-from own_data.vocabulary import save_vocabulary
+from own_data.vocabulary import save_vocabulary, vocabulary_path
 from parallel_sequential_iterator import ParallelSequentialIterator
 from training.adam import Adam
 from training.data import read_data
@@ -47,6 +48,8 @@ def main(argv: list[str], whole: str | None = None) -> int:
     # 1. Set up the model, and a copy to evaluate: same parameters, a recurrent state of its own.
     np.random.seed(args.seed)
     model = Classifier(ARCHS[args.arch](data.n_vocab, args.unit))
+    if args.dropout is not None:
+        model.predictor.dropout_ratio = args.dropout
     device = chainer.get_device(args.gpu)
     device.use()
     model.to_device(device)
@@ -85,8 +88,13 @@ def main(argv: list[str], whole: str | None = None) -> int:
         run_lengths=data.shuffled,
     )
     trainer.extend(evaluator)
+    best_path = model_path(args.out, args.arch, best=True)
+    if data.held_out or args.lr_decay:
+        kept = best_path if data.held_out else None
+        trainer.extend(Best(model.predictor, kept, data.vocabulary, args.lr_decay))
     fixed, changeable = {**data.fixed, **fixed_options(args)}, changeable_options(args)
-    snapshot = Snapshot(fixed, changeable, STEERING, args.keep, data.vocabulary)
+    beside = best_path, vocabulary_path(best_path)
+    snapshot = Snapshot(fixed, changeable, STEERING, args.keep, data.vocabulary, beside)
     trainer.extend(snapshot, trigger=args.snapshot_every)
     for extension in reports(args, data, evaluated.predictor):
         trainer.extend(extension)
@@ -105,7 +113,7 @@ def main(argv: list[str], whole: str | None = None) -> int:
     if signal:
         show_stop(argv, snapshot, whole)
         return 128 + signal
-    show_end(argv, args, data, snapshot)
+    show_end(argv, args, data, trainer)
     return 0
 
 

@@ -15,7 +15,7 @@ from chainer.computational_graph import build_computational_graph
 from chainer.training import Extension, Trainer, extensions
 
 from support.command_line import one_line
-from support.drawing import STYLES, marks, new_figure, save_figure, thinned
+from support.drawing import BEST, STYLES, marks, new_figure, save_figure, thinned
 from support.files import write_file
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class PlotLog(Extension):
         label (str): what the vertical axis shows.
         file_name (str): the picture, in the trainer's output folder.
         scales (dict or None): factor by name of the value, 1 for those that are not there.
+        lowest (str): name of the value whose lowest point is marked; empty for none.
     """
 
     trigger = 1, "epoch"
@@ -46,11 +47,13 @@ class PlotLog(Extension):
         label: str,
         file_name: str,
         scales: Mapping[str, float] | None = None,
+        lowest: str = "",
     ) -> None:
         self.keys = keys
         self.label = label
         self.file_name = file_name
         self.scales = scales or {}
+        self.lowest = lowest
         self.name = file_name  # type: ignore[assignment] # None in Chainer's
         self._trainer: Trainer | None = None
         self._drawn = 0  # entries of the log in the last picture
@@ -107,11 +110,17 @@ class PlotLog(Extension):
             if points:
                 style = {"markersize": 4, "markevery": marks(points), **style}
                 axes.plot(*zip(*points, strict=True), label=label, **style)
+        lowest = self.lowest
+        points = [(entry[lowest], entry["epoch"]) for entry in log if lowest in entry]
+        if points:
+            value, epoch = min(points)
+            label = f"best: {value:.4g}, epoch {epoch}"
+            axes.plot(epoch, value, label=label, **BEST)
         axes.relim()
         axes.autoscale_view()
         axes.set_ylabel(self.label)
         # Above the curves, where it hides none of them.
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
         return figure
 
 

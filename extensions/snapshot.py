@@ -61,6 +61,8 @@ class Snapshot(Extension):
         keep (int or None): how many snapshots of this run stay in the folder, None for all.
         vocabulary (Vocabulary or None): of the data, kept in each snapshot as the array
             ``vocabulary``, its text in UTF-8.
+        set_aside (collection of str): other files of a training, moved together with its
+            snapshots.
     """
 
     priority = -100  # after everything whose state the snapshot holds
@@ -73,12 +75,14 @@ class Snapshot(Extension):
         steering: Collection[str] = (),
         keep: int | None = None,
         vocabulary: Vocabulary | None = None,
+        set_aside: Collection[str] = (),
     ) -> None:
         run = here.once(secrets.token_hex, 8)
         self.about: dict[str, Any] = {"run": run, "fixed": fixed, "changeable": changeable}
         self.steering = steering
         self.keep = keep
         self.vocabulary = None if vocabulary is None else to_json(vocabulary).encode()
+        self.set_aside = set_aside
         self._iteration = 0  # that is saved last
         self._resumed: tuple[int, str] = 0, ""  # iteration and path
         self._own: list[tuple[int, str]] = []  # this run's in the folder, oldest first
@@ -98,6 +102,8 @@ class Snapshot(Extension):
             iteration = 0  # the way here leads through another folder
         found = numbered(folder)
         others = [found.pop(number) for number in list(found) if number > iteration]
+        if others or not iteration:
+            others += filter(os.path.lexists, self.set_aside)
         if others:
             latest = max(numbered(folder, _EARLIER), default=0)
             aside = os.path.join(folder, f"{_EARLIER}{latest + 1}")

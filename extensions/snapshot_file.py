@@ -101,8 +101,8 @@ def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> dict
     """
     optimizer = trainer.updater.get_optimizer("main")
     n_bytes = sum(param.array.nbytes for param in optimizer.target.params())
-    # Parameters, Adam's two moments and, generously, recurrent state and log.
-    arrays = read_arrays(path, limit=4 * n_bytes + 2**28)
+    # Parameters, Adam's two moments, the best parameters and, generously, recurrent state and log.
+    arrays = read_arrays(path, limit=5 * n_bytes + 2**28)
     if _parse(arrays.pop("snapshot", None)) != about or _manifest(arrays) != about["arrays"]:
         raise BadFile("does not hold the arrays that it says")
     for name, expected in _expected(trainer).items():

@@ -14,9 +14,9 @@ from models import ARCHS, Model
 from support.files import BadFile, read_arrays, write_arrays
 
 
-def model_path(folder: str, arch: str) -> str:
-    """Where a training saves its model, and where it is looked for."""
-    return os.path.join(folder, f"{arch}_simple_sequence.model")
+def model_path(folder: str, arch: str, best: bool = False) -> str:
+    """Where a training saves its last model, or its best, and where it is looked for."""
+    return os.path.join(folder, f"{arch}_simple_sequence{'.best' if best else ''}.model")
 
 
 def parameter_shapes(arch: str, n_vocab: int, n_units: int) -> dict[str, tuple[int, ...]]:
@@ -42,9 +42,19 @@ def save_model(path: str, model: Link) -> None:
     Raises:
         OSError: if that fails.
     """
+    save_parameters(path, parameters_of(model))
+
+
+def save_parameters(path: str, parameters: Mapping[str, NDArray]) -> None:
+    """Write what :func:`parameters_of` gave, see :func:`save_model`."""
+    write_arrays(path, dict(sorted(parameters.items())))
+
+
+def parameters_of(model: Link) -> dict[str, NDArray]:
+    """The model's parameters by their paths; on the CPU those of the model, not copies."""
     serializer = DictionarySerializer()
     serializer.save(model)
-    write_arrays(path, dict(sorted(serializer.target.items())))
+    return serializer.target
 
 
 def load_model(path: str) -> tuple[str, Model]:

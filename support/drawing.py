@@ -30,6 +30,7 @@ STYLES: tuple[Style, ...] = (
 )
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo")  # one for each style
 MISTAKE = "#D55E00"  # no curve's
+BEST: Style = {"color": MISTAKE, "marker": "*", "markersize": 12, "linestyle": "", "zorder": 3}
 # As wide as a README shows a picture, some 800 pixels, with letters as large as its own.
 _WIDTH = 6.7  # inches
 _DPI = 120

@@ -143,6 +143,12 @@ TYPED = {
     "learning rate NaN": ("--lr nan", "--lr: 'nan' is not a number above 0"),
     "infinite learning rate": ("--lr inf", "--lr: 'inf' is not a number above 0"),
     "learning rate in words": ("--lr slow", "--lr: 'slow' is not a number above 0"),
+    "everything dropped": ("--dropout 1", "--dropout: '1' is not a number from 0 to below 1"),
+    "less than nothing dropped": (
+        "--dropout -0.1",
+        "--dropout: '-0.1' is not a number from 0 to below 1",
+    ),
+    "a rate that stays": ("--lr-decay 1", "--lr-decay: '1' is not a number between 0 and 1"),
     "gradients clipped to 0": ("--gradclip 0", "--gradclip: '0' is not a number above 0"),
     "snapshot every 0": ("--snapshot-every 0", "--snapshot-every: '0' is not", "1e"),
     "snapshot every word": ("--snapshot-every day", "--snapshot-every: 'day' is not", "100"),

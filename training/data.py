@@ -41,9 +41,14 @@ class Data(NamedTuple):
     shuffled: bool
     fixed: dict[str, str | int | float]
 
+    @property
+    def held_out(self) -> bool:
+        """Whether the network is tested on data that it is not trained on."""
+        return self.test is not self.train
+
     def __str__(self) -> str:
         counts = f"{len(self.train):,} tokens, vocabulary of {self.n_vocab:,}"
-        return counts if self.test is self.train else f"{counts}, {len(self.test):,} held out"
+        return f"{counts}, {len(self.test):,} held out" if self.held_out else counts
 
 
 def read_data(args: argparse.Namespace) -> Data:

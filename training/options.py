@@ -35,9 +35,12 @@ _BESIDE_ARRAYS = 64 * 2**20  # bytes: what is imported to train and to draw, and
 # Values that a snapshot is bound to, beside those of the data.
 _FIXED = "arch", "unit", "batchsize", "bproplen", "seed"
 # Values that may be others when a training is resumed.
-_CHANGEABLE = "epoch", "lr", "gradclip", "gpu", "out", "data", "valid", "snapshot_every", "keep"
+_CHANGEABLE = (
+    *("epoch", "lr", "lr_decay", "gradclip", "dropout", "gpu", "out"),
+    *("data", "valid", "snapshot_every", "keep"),
+)
 # Options among them that, once changed, make it another run.
-STEERING = "--lr", "--gradclip"
+STEERING = "--lr", "--lr-decay", "--gradclip", "--dropout"
 # Options of the user's own data, and those that only the built-in sequence has.
 _OWN = "tokens", "valid", "valid_fraction"
 _BUILT_IN = "repeat", "shuffle_runs", "counting"
@@ -110,10 +113,24 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
     )
     add("--lr", type=positive_number, default=LEARNING_RATE, help="learning rate, Adam's alpha")
     add(
+        "--lr-decay",
+        type=fraction,
+        metavar="F",
+        help="multiply the learning rate by F after an epoch whose validation loss is not the "
+        "lowest so far",
+    )
+    add(
         "--gradclip",
         type=positive_number,
         metavar="NORM",
         help="largest L2 norm of the gradient (default: no limit)",
+    )
+    add(
+        "--dropout",
+        type=ratio,
+        metavar="R",
+        help="share of each layer's inputs that is dropped in training (default: 0.5 for lstm, "
+        "0 for the others)",
     )
     add(
         "--n-vocab",
@@ -249,13 +266,25 @@ def _check_tensorboard() -> None:
 
 def fraction(text: str) -> float:
     """An argparse type: a number between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
     return value
+
+
+def ratio(text: str) -> float:
+    """An argparse type: a number from 0 to below 1."""
+    value = _number(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def interval(text: str) -> Interval:

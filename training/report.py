@@ -6,14 +6,15 @@ after is decided here. What is computed, and when, is not.
 
 import argparse
 import contextlib
+import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import chainer_compat
 
-from chainer.training import Extension
+from chainer.training import Extension, Trainer
 
 from counting.figure import draw_counting, why_not_drawn
 from counting.lies import why_not_told
@@ -33,6 +34,7 @@ from training.processes import here
 
 _LOSS = {"main/loss": "training", "validation/main/loss": "validation"}
 _ACCURACY = {"main/accuracy": "training", "validation/main/accuracy": "validation"}
+_ROTE = 3  # epochs of learning by rote, after which it is said
 _PERPLEXITY = {"perplexity": "training", "val_perplexity": "validation"}
 
 
@@ -69,6 +71,8 @@ def reports(args: argparse.Namespace, data: Data, evaluated: Model) -> list[Exte
         columns += _PERPLEXITY
     elif args.counting:
         columns += _counting_scores(data)
+    if args.lr_decay:
+        columns.append("lr")
     extensions = [
         *watching,
         DumpGraph("main/loss"),
@@ -85,6 +89,20 @@ def reports(args: argparse.Namespace, data: Data, evaluated: Model) -> list[Exte
     return extensions
 
 
+def overfitting(log: Sequence[Mapping[str, float]]) -> int | None:
+    """Number of the first of three epochs on end, all after the best, in which the network learnt
+    by rote: the training loss fell and the validation loss rose. None if there are none.
+    """
+    losses = [(each["validation/main/loss"], each["main/loss"], each["epoch"]) for each in log]
+    after_best = losses[losses.index(min(losses)) :] if losses else []
+    in_a_row = 0
+    for before, now in itertools.pairwise(after_best):
+        in_a_row = in_a_row + 1 if now[0] > before[0] and now[1] < before[1] else 0
+        if in_a_row == _ROTE:
+            return int(now[2]) - _ROTE + 1
+    return None
+
+
 def _counting_scores(data: Data) -> list[str]:
     """The values that tell how well a network counts, as the evaluation reports them."""
     if data.shuffled:
@@ -94,8 +112,9 @@ def _counting_scores(data: Data) -> list[str]:
 
 
 def _plots(data: Data) -> list[PlotLog]:
+    lowest = "validation/main/loss" if data.held_out else ""
     plots = [
-        PlotLog(_LOSS, "loss (nats a token)", "loss.png"),
+        PlotLog(_LOSS, "loss (nats a token)", "loss.png", lowest=lowest),
         PlotLog(_ACCURACY, "accuracy (share of right tokens)", "accuracy.png"),
     ]
     if data.vocabulary is not None:
@@ -140,16 +159,30 @@ def show_stop(argv: list[str], snapshot: Snapshot, whole: str | None) -> None:
         print(f"Stopped. Go on with: {here.command(command)}")
 
 
-def show_end(argv: list[str], args: argparse.Namespace, data: Data, snapshot: Snapshot) -> None:
+def show_end(argv: list[str], args: argparse.Namespace, data: Data, trainer: Trainer) -> None:
     """Print what was written, and what can be done with it."""
+    if here.rank:
+        return
     path = model_path(args.out, args.arch)
     names = [os.path.basename(path), "log", *[plot.file_name for plot in _plots(data)]]
     if args.tensorboard:
         names.append("tensorboard")
+    if data.held_out:
+        path = model_path(args.out, args.arch, best=True)
+        names.insert(0, os.path.basename(path))
     print(f"Written to {args.out}: {', '.join(names)}")
+    if data.held_out:
+        best = trainer.get_extension("Best")
+        print(f"Best: {path}, of epoch {best.epoch}, validation loss {best.loss:.4f}")
+        epoch = overfitting(trainer.get_extension("LogReport").log)
+        if epoch:
+            print(
+                f"Overfitting: from epoch {epoch} on training loss fell and validation loss rose. "
+                "More data, a larger --dropout, --lr-decay or a smaller --unit may help."
+            )
     sampled = ["--temperature", "0.5"] if args.tokens else []
     predict = [*another_command("predict_simple_sequence.py"), "-m", path_word(path), *sampled]
     print(f"Let it run free: {shell_command(predict)}")
-    assert snapshot.last is not None  # saved when the training ended
-    longer = resume_command(argv, snapshot.last, epoch=2 * args.epoch)
+    snapshot = trainer.get_extension("snapshot").last  # saved when the training ended
+    longer = resume_command(argv, snapshot, epoch=2 * args.epoch)
     print(f"Train longer: {here.command(longer)}")

@@ -83,3 +83,17 @@ def test_failure_to_write_is_a_warning_unless_the_training_has_failed(tmp_path, 
         plot.on_error(None, Exception(), None)
     plot.finalize()
     assert capsys.readouterr().err.startswith("warning: ") != failed
+
+
+def test_the_lowest_value_is_marked_and_named():
+    log = [{"epoch": n, "validation/main/loss": v} for n, v in enumerate([3.0, 1.25, 2.0], start=1)]
+    plot = PlotLog(LOSS, "loss", "loss.png", lowest="validation/main/loss")
+    _, mark = plot._figure(log).axes[0].lines
+    assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([2], [1.25])
+    assert mark.get_label() == "best: 1.25, epoch 2"
+
+
+def test_without_such_a_value_nothing_is_marked():
+    plot = PlotLog(LOSS, "loss", "loss.png", lowest="validation/main/loss")
+    (curve,) = plot._figure([{"epoch": 1, "main/loss": 1.0}]).axes[0].lines
+    assert curve.get_label() == "training"
