@@ -14,6 +14,9 @@ from chainer.utils import type_check
 
 from models.windows import kernels
 
+# Elements of all vectors, up to which a one-hot product for a word is quicker than a sum by itself.
+_FEW = 2**17
+
 Arrays = tuple[NdArray, ...]
 Gradients = tuple[NdArray | None, ...]
 
@@ -149,18 +152,21 @@ def sum_by_id(ids: NdArray, vectors: NdArray, n_vocab: int) -> NdArray:
     """``out[v]`` is the sum of the rows ``vectors[k]`` over all ``k`` with ``ids[k] == v``."""
     xp = get_array_module(vectors)
     ids = ids.ravel()
-    if n_vocab <= len(ids):
+    on_gpu = xp is cuda.cupy
+    if n_vocab <= len(ids) and (on_gpu or vectors.size <= _FEW):
         # A one-hot product: as many multiplications as one more layer, but no scattered writes.
         one_hot = ids == xp.arange(n_vocab)[:, None]
         return one_hot.astype(vectors.dtype).dot(vectors)
-    if xp is cuda.cupy:
+    if on_gpu:
         return kernels.sum_by_id(ids, vectors, n_vocab)
     out = xp.zeros((n_vocab, vectors.shape[1]), vectors.dtype)
-    # Sorted by id, the vectors of an id stand together, and each group is summed in one go.
+    # Sorted by id, the places of an id stand together. Summing each group by itself is two to four
+    # times as fast as numpy.add.reduceat.
     order = ids.argsort(kind="stable")
     ids = ids[order]
-    first = xp.flatnonzero(xp.diff(ids, prepend=-1))
-    out[ids[first]] = xp.add.reduceat(vectors[order], first, axis=0)
+    starts = xp.flatnonzero(xp.diff(ids, prepend=-1)).tolist()
+    for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
+        xp.sum(vectors[order[start:end]], axis=0, out=out[ids[start]])
     return out
 
 
