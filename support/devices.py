@@ -1,8 +1,10 @@
 """What the machine has: cores, memory, CUDA devices; and how memory is given back to it."""
 
 import contextlib
+import math
 import os
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,11 +20,27 @@ _CGROUP_FILES = (
 )
 
 
-def cores() -> int:
-    """Number of processor cores that this process may use."""
+def cores(root: str = "/") -> int:
+    """Number of processor cores that this process may use, those of its container at most.
+
+    Args:
+        root (str): where ``proc`` and ``sys`` are.
+    """
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        number = len(os.sched_getaffinity(0))
+    else:
+        number = os.cpu_count() or 1
+    return max(1, math.floor(min([number, *map(_quota, _cgroups("cpu", root))])))
+
+
+def _quota(folder: str) -> float:
+    """Cores' worth of time that a cgroup may use: of each period, so many microseconds."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        with contextlib.suppress(OSError, ValueError):  # no such cgroup, or "max" for a limit
+            quota, period = map(int, " ".join(_read(folder, name) for name in names).split())
+            if quota > 0:
+                return quota / period
+    return math.inf
 
 
 def check_memory(n_bytes: int, given: str, gpu: int = -1) -> None:
@@ -81,17 +99,20 @@ def _container_memory(root: str = "/") -> int:
     Returns:
         int: where there is no limit, more than any machine has.
     """
-    left = _ENDLESS
+    return min(map(_left_in_cgroup, _cgroups("memory", root)), default=_ENDLESS)
+
+
+def _cgroups(controller: str, root: str) -> Iterator[str]:
+    """Folders of this process's cgroup and of those it is in, of version 2 or of a controller."""
     with contextlib.suppress(OSError), open(os.path.join(root, "proc/self/cgroup")) as file:
         for line in file:
             _, controllers, path = line.rstrip("\n").split(":", 2)
-            if controllers in ("", "memory"):
+            if not controllers or controller in controllers.split(","):
                 folder = os.path.join(root, "sys/fs/cgroup", controllers)
                 # Of a path that the container does not see, the last one left is the container.
                 parts = path.split("/")
                 for n_parts in range(len(parts), 0, -1):
-                    left = min(left, _left_in_cgroup(folder + "/".join(parts[:n_parts])))
-    return left
+                    yield folder + "/".join(parts[:n_parts])
 
 
 def _left_in_cgroup(folder: str) -> int:

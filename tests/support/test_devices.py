@@ -44,6 +44,51 @@ def test_arrays_made_anew_touch_no_new_pages():
     assert int(done.stdout) < 100
 
 
+class TestCores:
+    """With stand-ins for the files that Linux shows, and for eight cores."""
+
+    @pytest.fixture(autouse=True)
+    def eight_cores(self, monkeypatch):
+        affinity = set(range(8))
+        monkeypatch.setattr(devices.os, "sched_getaffinity", lambda pid: affinity, raising=False)
+
+    @staticmethod
+    def cgroup(root, folder, **files):
+        path = root / "sys" / "fs" / "cgroup" / folder
+        path.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (path / name.replace("_", ".", 1)).write_text(f"{text}\n")
+        (root / "proc" / "self").mkdir(parents=True, exist_ok=True)
+        (root / "proc" / "self" / "cgroup").write_text("5:cpu,cpuacct:/a/b\n0::/a/b\n")
+        return devices.cores(str(root))
+
+    @pytest.mark.parametrize(
+        "limit, expected",
+        [
+            ("max 100000", 8),
+            ("200000 100000", 2),
+            ("350000 100000", 3),
+            ("50000 100000", 1),
+            ("25000 50000", 1),
+            ("1600000 100000", 8),
+        ],
+    )
+    def test_are_those_of_the_quota(self, tmp_path, limit, expected):
+        assert self.cgroup(tmp_path, "a/b", cpu_max=limit) == expected
+
+    def test_quota_of_those_above_counts(self, tmp_path):
+        self.cgroup(tmp_path, "a/b", cpu_max="600000 100000")
+        assert self.cgroup(tmp_path, "a", cpu_max="400000 100000") == 4
+
+    @pytest.mark.parametrize("quota, expected", [(-1, 8), (200000, 2)])
+    def test_are_those_of_the_quota_of_version_1(self, tmp_path, quota, expected):
+        files = {"cpu_cfs_quota_us": quota, "cpu_cfs_period_us": 100000}
+        assert self.cgroup(tmp_path, "cpu,cpuacct/a/b", **files) == expected
+
+    def test_are_all_without_such_files(self, tmp_path):
+        assert devices.cores(str(tmp_path)) == 8
+
+
 class TestCheckMemory:
     """With stand-ins for the files that Linux shows."""
 
