@@ -5,7 +5,8 @@ how it wants to be updated. That takes as long as the arithmetic where parameter
 several times as long where they are larger than the cache.
 """
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import chainer_compat
@@ -32,6 +33,7 @@ class Adam(optimizers.Adam):
         """Take the parameters of a link to be updated."""
         super().setup(link)
         self._params = tuple(link.params())
+        self._groups: list[_Group] = []
         return self
 
     def create_update_rule(self) -> AdamRule:
@@ -46,12 +48,10 @@ class Adam(optimizers.Adam):
         self.call_hooks("pre")
         self.t += 1
         alpha_t = self.alpha_t
-        for param in self._params:
-            rule: Any = param.update_rule
-            rule.t = self.t
-            arrays = param.array, param.grad, rule.state["m"], rule.state["v"]
-            for block in _blocks(*arrays):
-                _update(*block, hp=self.hyperparam, alpha_t=alpha_t)
+        if not self._groups or not all(group.is_whole() for group in self._groups):
+            self._groups = [_Group(params) for params in _grouped(self._params)]
+        for group in self._groups:
+            group.update(self.hyperparam, self.t, alpha_t)
         self.call_hooks("post")
 
     def _is_plain(self) -> bool:
@@ -89,6 +89,62 @@ def _is_plain(param: Parameter, t: int) -> bool:
     )
 
 
+def _grouped(params: Iterable[Parameter]) -> Iterator[list[Parameter]]:
+    """Parameters of one type that follow each other, as many as a block takes."""
+    group: list[Parameter] = []
+    for param in params:
+        size = sum(each.size for each in group) + param.size
+        if group and (param.dtype != group[0].dtype or size > _BLOCK):
+            yield group
+            group = []
+        group.append(param)
+    if group:
+        yield group
+
+
+class _Group:
+    """Parameters whose moments lie in one array, so that one operation serves all of them."""
+
+    def __init__(self, params: Sequence[Parameter]) -> None:
+        self.params = params
+        self.rules: list[Any] = [param.update_rule for param in params]
+        self.cuts = list(itertools.accumulate((param.size for param in params), initial=0))
+        self.m, self.v = (self._joined(moment) for moment in ("m", "v"))
+
+    def _joined(self, moment: str) -> NdArray:
+        joined = np.concatenate([rule.state[moment].ravel() for rule in self.rules])
+        for rule, part in zip(self.rules, self._parts(joined), strict=True):
+            rule.state[moment] = part
+        return joined
+
+    def _parts(self, joined: NdArray) -> Iterator[NdArray]:
+        """An array for all parameters as one of the shape of each."""
+        for param, (start, end) in zip(self.params, itertools.pairwise(self.cuts), strict=True):
+            yield joined[start:end].reshape(param.shape)
+
+    def is_whole(self) -> bool:
+        """Whether each parameter's moments are still those that were joined."""
+        return self.rules == [param.update_rule for param in self.params] and all(
+            rule.state["m"].base is self.m and rule.state["v"].base is self.v for rule in self.rules
+        )
+
+    def update(self, hp: Hyperparameter, t: int, alpha_t: float) -> None:
+        """Update ``t`` of each parameter."""
+        for rule in self.rules:
+            rule.t = t
+        grads: list[Any] = [param.grad for param in self.params]
+        if len(self.params) > 1:
+            grad = np.concatenate([grad.ravel() for grad in grads])
+            steps = self._parts(_step(grad, self.m, self.v, hp, alpha_t))
+            for param, step in zip(self.params, steps, strict=True):
+                array = param.array
+                array -= step
+            return
+        state = self.rules[0].state
+        for array, grad, m, v in _blocks(self.params[0].array, *grads, state["m"], state["v"]):
+            array -= _step(grad, m, v, hp, alpha_t)
+
+
 def _blocks(*arrays: NdArray) -> Iterator[tuple[NdArray, ...]]:
     """Arrays of one shape, cut alike along their first axis where they are large."""
     size = arrays[0].size
@@ -101,10 +157,8 @@ def _blocks(*arrays: NdArray) -> Iterator[tuple[NdArray, ...]]:
         yield tuple([array[start : start + rows] for array in arrays])
 
 
-def _update(
-    param: NdArray, grad: NdArray, m: NdArray, v: NdArray, *, hp: Hyperparameter, alpha_t: float
-) -> None:
-    """``m += (1 - beta1) (g - m)``, ``v += (1 - beta2) (g^2 - v)``, ``p -= alpha_t m / sqrt(v)``.
+def _step(grad: NdArray, m: NdArray, v: NdArray, hp: Hyperparameter, alpha_t: float) -> NdArray:
+    """``m += (1 - beta1) (g - m)``, ``v += (1 - beta2) (g^2 - v)``; gives ``alpha_t m / sqrt(v)``.
 
     In the order of Chainer's operations, so that the rounding is the same.
     """
@@ -120,4 +174,4 @@ def _update(
     step += hp.eps
     np.divide(alpha_t, step, out=step)
     step *= m
-    param -= step
+    return step

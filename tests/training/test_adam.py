@@ -76,6 +76,28 @@ def test_plain_updates(dtype, updated_by_chainer):
     assert len(updated_by_chainer) == len(SHAPES)  # the first update, which makes the state
 
 
+def test_moments_that_are_put_in_place_of_ours_count():
+    made = pair()
+    update(made)
+    for link, _ in made:
+        state = link.p1.update_rule.state
+        state["m"] = np.full_like(state["m"], 0.25)
+    update(made)
+    assert_same(made)
+
+
+def test_a_rule_that_is_put_in_place_of_ours_counts():
+    made = pair()
+    update(made)
+    for link, optimizer in made:
+        rule = optimizer.create_update_rule()
+        rule.t = 3
+        rule._state = {"m": np.ones(5, np.float32), "v": np.ones(5, np.float32)}
+        link.p1.update_rule = rule
+    update(made)
+    assert_same(made)
+
+
 def test_blocks_are_as_large_as_fits_and_hold_each_element_once():
     array = np.arange(7 * 30_000).reshape(30_000, 7)
     blocks = list(_blocks(array, -array))
