@@ -50,13 +50,15 @@ def make_updater(arch: str, size: Size, tokens: NDArray[np.int32], device: int =
     return BPTTUpdater(iterator, Adam(alpha=LEARNING_RATE).setup(model), size.window, device)
 
 
-def make_evaluator(model: L.Classifier, tokens: NDArray[np.int32]) -> WindowEvaluator:
-    """Evaluation of a Classifier over all of some tokens of the default size."""
+def make_evaluator(
+    model: L.Classifier, tokens: np.ndarray, size: Size = DEFAULT
+) -> WindowEvaluator:
+    """Evaluation of a copy of a Classifier over all of some tokens."""
     evaluated = model.copy()
     return WindowEvaluator(
-        ParallelSequentialIterator(tokens, DEFAULT.batch, repeat=False),
+        ParallelSequentialIterator(tokens, size.batch, repeat=False),
         evaluated,
-        window_length(DEFAULT.window, DEFAULT.batch, DEFAULT.n_vocab),
+        window_length(size.window, size.batch, size.n_vocab),
         device=-1,
         eval_hook=lambda _: evaluated.predictor.reset_state(),
     )
