@@ -19,7 +19,7 @@ ARGS ?=
 PARALLEL = -n auto --dist loadfile
 
 .PHONY: help train predict test coverage check test-all-pythons test-gpu check-gpu bench-gpu \
-    test-browser test-faults bench bench-quick bench-mpi pictures clean interpreter
+    test-browser test-faults bench bench-quick bench-text bench-mpi pictures clean interpreter
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -90,6 +90,9 @@ bench: $(VENV)/bench-$(VERSION)  ## measure beside PyTorch, JAX, NumPy and the t
 
 bench-quick: $(VENV)/bench-$(VERSION)  ## the updates only, in under a minute
 	$(VENV)/bin/python -m benchmarks.run --quick $(ARGS)
+
+bench-text: $(VENV)/bench-$(VERSION)  ## learn a text beside PyTorch and a transformer, ten minutes
+	$(VENV)/bin/python -m benchmarks.text $(ARGS)
 
 bench-mpi: $(VENV)/mpi-$(VERSION)  ## measure how training scales with the number of processes
 	$(VENV)/bin/python -m benchmarks.scaling $(ARGS)

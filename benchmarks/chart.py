@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.table import Results, ratios_by_round
+from benchmarks.table import BUSY, FREE, Results, ratios_by_round
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,13 +26,18 @@ COLOURS = {
 }
 NAMES = {"step by step": "Chainer, step by step", "JAX": "JAX, jit", "NumPy": "NumPy by hand"}
 PANELS = {
-    "updates": "225 updates of the default training",
-    "evaluations": "ten evaluations",
-    "command": "the whole command: imports, training, evaluations, checkpoints, plots",
-    "language_model": "an update of a language model: vocabulary 10,000, two layers of 650 units",
+    "updates": "225 updates of the default training, one core",
+    f"updates, {FREE}": "the same as a user runs it: all cores, each system's own threads",
+    f"updates, {BUSY}": "the same where other processes keep every core busy",
+    "evaluations": "ten evaluations, one core",
+    "command": "the whole command: imports, training, evaluations, checkpoints, plots; one core",
+    f"command, {FREE}": "the same as a user runs it",
+    f"large, {FREE}": "an update of 256 units, batch 32, window 64, as a user runs it",
+    "language_model": "an update of a language model (vocabulary 10,000, 2 x 650 units), one core",
+    f"language_model, {FREE}": "the same as a user runs it",
 }
-ARCHS = ("rnn", "rnn2", "rnn3", "lstm")
-TICKS = (0.5, 1, 2, 5, 10, 20, 50)
+ARCHS = ("rnn", "rnn2", "rnn3", "lstm", "gru")
+TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def bars_of_panel(results: Results, measure: str) -> list[Bar]:
@@ -78,6 +83,7 @@ def draw_panel(axes: "Axes", bars: Sequence[Bar]) -> None:
     axes.set_yticks(range(len(bars)), labels, fontsize=8)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xscale("log")
+    axes.margins(x=0.1)  # for the numbers
     axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS], fontsize=8)
     axes.set_xticks([], minor=True)
     axes.axvline(1, color="black", linewidth=1)

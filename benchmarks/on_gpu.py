@@ -8,14 +8,13 @@ import argparse
 import importlib.util
 import itertools
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from statistics import median
 
-from benchmarks.run import ROOT
+from benchmarks.run import ROOT, environment
 from benchmarks.workload import DEFAULT, LANGUAGE_MODEL, WARM_UP, make_tokens, make_windows
 
 SIZES = {"default": DEFAULT, "language model": LANGUAGE_MODEL}
@@ -56,8 +55,8 @@ def run(system: str, arch: str, size: str, tf32: bool) -> tuple[float, float]:
     """Seconds of an update, and until it has been asked for, as a process of its own has them."""
     command = [sys.executable, "-m", "benchmarks.on_gpu", "--system", system]
     command += ["--archs", arch, "--sizes", size, *(["--tf32"] if tf32 else [])]
-    environment = {**os.environ, "CUPY_TF32": str(int(tf32))}
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True)
+    variables = {**environment(), "CUPY_TF32": str(int(tf32))}
+    done = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, check=True)
     seconds, host = json.loads(done.stdout)
     return seconds, host
 

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from benchmarks.workload import (
     DEFAULT,
     LANGUAGE_MODEL,
+    LARGE,
     LEARNING_RATE,
     WARM_UP,
     Size,
     make_tokens,
+    numpy_arithmetic,
     run_measure,
     time_calls,
 )
@@ -26,7 +28,9 @@ from models import ARCHS
 from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
+from support.threads import choose_threads
 from training.adam import Adam
+from training.options import step_operations
 
 GROWING = (4_500, 45_000, 450_000, 4_500_000, 45_000_000)  # tokens
 MANY_TOKENS = 100_000_000
@@ -34,7 +38,11 @@ PERIOD = 45  # tokens
 
 
 def make_updater(arch: str, size: Size, tokens: NDArray[np.int32], device: int = -1) -> BPTTUpdater:
-    """A training of a size on some tokens; on a CUDA device, or, below 0, the CPU."""
+    """A training of a size on some tokens; on a CUDA device, or, below 0, the CPU.
+
+    It computes on as many threads as the command would choose.
+    """
+    choose_threads(step_operations(arch, size.n_units, size.batch))
     np.random.seed(0)
     model = Classifier(ARCHS[arch](size.n_vocab, size.n_units))
     model.to_device(get_device(device))
@@ -42,13 +50,15 @@ def make_updater(arch: str, size: Size, tokens: NDArray[np.int32], device: int =
     return BPTTUpdater(iterator, Adam(alpha=LEARNING_RATE).setup(model), size.window, device)
 
 
-def make_evaluator(model: L.Classifier, tokens: NDArray[np.int32]) -> WindowEvaluator:
-    """Evaluation of a Classifier over all of some tokens of the default size."""
+def make_evaluator(
+    model: L.Classifier, tokens: np.ndarray, size: Size = DEFAULT
+) -> WindowEvaluator:
+    """Evaluation of a copy of a Classifier over all of some tokens."""
     evaluated = model.copy()
     return WindowEvaluator(
-        ParallelSequentialIterator(tokens, DEFAULT.batch, repeat=False),
+        ParallelSequentialIterator(tokens, size.batch, repeat=False),
         evaluated,
-        window_length(DEFAULT.window, DEFAULT.batch, DEFAULT.n_vocab),
+        window_length(size.window, size.batch, size.n_vocab),
         device=-1,
         eval_hook=lambda _: evaluated.predictor.reset_state(),
     )
@@ -57,12 +67,17 @@ def make_evaluator(model: L.Classifier, tokens: NDArray[np.int32]) -> WindowEval
 def updates(arch: str, count: int, repetitions: int, size: Size = DEFAULT) -> list[float]:
     """Seconds of ``count`` updates, a list."""
     updater = make_updater(arch, size, make_tokens(size))
-    return time_calls(updater.update, count, repetitions, WARM_UP)
+    return time_calls(updater.update, count, repetitions, min(WARM_UP, count))
 
 
 def language_model(arch: str, count: int, repetitions: int) -> list[float]:
     """Seconds of ``count`` updates of the language-model size, a list."""
     return updates(arch, count, repetitions, LANGUAGE_MODEL)
+
+
+def large(arch: str, count: int, repetitions: int) -> list[float]:
+    """Seconds of ``count`` updates of a size at which threads pay, a list."""
+    return updates(arch, count, repetitions, LARGE)
 
 
 def evaluations(arch: str, count: int, repetitions: int) -> list[float]:
@@ -121,6 +136,12 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def arithmetic() -> str:
+    """What multiplies in the default training, as :func:`numpy_arithmetic` says it."""
+    choose_threads(step_operations("rnn", DEFAULT.n_units, DEFAULT.batch))
+    return numpy_arithmetic()
+
+
 if __name__ == "__main__":
-    measures = (updates, evaluations, language_model, growth, memory)
-    run_measure({measure.__name__: measure for measure in measures})
+    measures = (updates, large, evaluations, language_model, growth, memory)
+    run_measure({measure.__name__: measure for measure in measures}, arithmetic)

@@ -11,10 +11,12 @@ from typing import Any
 
 # Set before JAX reads them.
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+if os.environ.get("OMP_NUM_THREADS") == "1":  # a variable that JAX itself does not know
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -145,5 +147,15 @@ def updates(arch: str, count: int, repetitions: int) -> list[float]:
     return time_updates(update, windows, count, repetitions)
 
 
+def arithmetic() -> str:
+    """What multiplies beneath JAX, as far as the program compiled for one product shows it."""
+    arrays = jnp.ones((DEFAULT.batch, DEFAULT.n_units)), jnp.ones((DEFAULT.n_units,) * 2)
+    program = jax.jit(jnp.dot).lower(*arrays).compile().as_text().lower()
+    marks = {"ynn": "YNNPACK", "onednn": "oneDNN", "xnn": "XNNPACK"}
+    library = next((name for mark, name in marks.items() if mark in program), "XLA or Eigen")
+    threads = "one thread" if "XLA_FLAGS" in os.environ else "threads as XLA chooses"
+    return f"jaxlib {jaxlib.__version__}, products by {library}, {threads}"
+
+
 if __name__ == "__main__":
-    run_measure({"updates": updates})
+    run_measure({"updates": updates}, arithmetic)

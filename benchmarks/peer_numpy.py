@@ -16,6 +16,7 @@ from benchmarks.workload import (
     LEARNING_RATE,
     Size,
     make_windows,
+    numpy_arithmetic,
     run_measure,
     time_updates,
 )
@@ -146,4 +147,4 @@ def updates(arch: str, count: int, repetitions: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    run_measure({"updates": updates})
+    run_measure({"updates": updates}, numpy_arithmetic)

@@ -1,5 +1,6 @@
-"""PyTorch, eager: ``nn.RNN`` and ``nn.LSTM`` over whole windows."""
+"""PyTorch, eager: ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU`` over whole windows."""
 
+import re
 from typing import TypeAlias
 
 import torch
@@ -10,6 +11,7 @@ from benchmarks.workload import (
     DEFAULT,
     DROPOUT,
     LANGUAGE_MODEL,
+    LARGE,
     LEARNING_RATE,
     Size,
     make_windows,
@@ -44,14 +46,29 @@ class Model(nn.Module):
 
 
 class Training:
-    """A model, its Adam and the state that is carried from window to window."""
+    """A model, its Adam and the state that is carried from window to window.
 
-    def __init__(self, arch: str, size: Size, device: str = "cpu") -> None:
+    Args:
+        arch (str): a key of ``ARCHS``.
+        size (Size): of the model.
+        device (str): where it is.
+        lr (float): Adam's learning rate.
+        clip (float or None): largest L2 norm of the gradient, None for no limit.
+    """
+
+    def __init__(
+        self,
+        arch: str,
+        size: Size,
+        device: str = "cpu",
+        lr: float = LEARNING_RATE,
+        clip: float | None = None,
+    ) -> None:
         torch.manual_seed(0)
-        torch.set_num_threads(1)
+        self.clip = clip
         self.model = Model(arch, size.n_vocab, size.n_units).to(device)
         # The fused Adam is the quickest of the three (since PyTorch 2.4).
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, fused=True)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=lr, fused=True)
         self.state: State | None = None
 
     def update(self, x: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,6 +86,8 @@ class Training:
         loss = F.cross_entropy(logits, t) * len(x)
         self.optimizer.zero_grad()
         loss.backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.optimizer.step()
         with torch.no_grad():
             accuracy = (logits.argmax(1) == t).float().mean()
@@ -91,5 +110,18 @@ def language_model(arch: str, count: int, repetitions: int) -> list[float]:
     return time_training(arch, LANGUAGE_MODEL, count, repetitions)
 
 
+def large(arch: str, count: int, repetitions: int) -> list[float]:
+    """Seconds of ``count`` updates of a size at which threads pay, a list."""
+    return time_training(arch, LARGE, count, repetitions)
+
+
+def arithmetic() -> str:
+    """What multiplies beneath PyTorch, as far as it says so itself."""
+    said = r"Math Kernel Library Version \S+|MKL-DNN v\S+|BLAS_INFO=\w+|CPU capability usage: \S+"
+    found = re.findall(said, torch.__config__.show())
+    return ", ".join([f"PyTorch {torch.__version__}", *found, f"threads {torch.get_num_threads()}"])
+
+
 if __name__ == "__main__":
-    run_measure({"updates": updates, "language_model": language_model})
+    measures = {"updates": updates, "large": large, "language_model": language_model}
+    run_measure(measures, arithmetic)

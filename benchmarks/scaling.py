@@ -13,7 +13,8 @@ import sys
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.run import ONE_THREAD, ROOT, processor
+from benchmarks.run import ROOT, arithmetic_of, environment, processor
+from benchmarks.table import PINNED
 from benchmarks.workload import DEFAULT, LANGUAGE_MODEL, Size
 from support.devices import cores
 
@@ -46,10 +47,8 @@ def measure(workload: Workload, n_processes: int, n_threads: int = 1) -> tuple[f
     command += [*map(str, workload.size), "--count", str(workload.times)]
     if n_processes > 1:
         command = [MPIEXEC, "-n", str(n_processes), *command, "--distributed"]
-    threads = dict.fromkeys(ONE_THREAD, str(n_threads))
-    done = subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **threads}, stdout=subprocess.PIPE, check=True
-    )
+    variables = environment(n_threads)
+    done = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, check=True)
     seconds, share = json.loads(done.stdout)
     return seconds, share
 
@@ -89,7 +88,9 @@ def main() -> None:
     ]
     for workload in WORKLOADS:
         lines += rows(workload, run_rounds(workload, args.rounds))
-    print(f"{processor()}, {cores()} cores; {args.rounds} rounds\n")
+    print(
+        f"{processor()}, {cores()} cores; {args.rounds} rounds; {arithmetic_of('ours', PINNED)}\n"
+    )
     print("\n".join(lines))
 
 

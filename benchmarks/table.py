@@ -7,11 +7,14 @@ from typing import Any, NamedTuple
 Round = dict[str, dict[str, list[float]]]  # by "measure arch", then by system: numbers
 Results = dict[str, Any]  # as in the JSON file: the rounds, and what the machine was
 
+PINNED, FREE, BUSY = "pinned", "as a user runs it", "on a busy machine"  # conditions
+OR = " or "  # between systems of which the better counts
 TITLES = {
     "updates": "225 updates",
     "evaluations": "10 evaluations",
     "command": "whole command",
     "language_model": "language model",
+    "large": "256 units, batch 32, window 64",
     "growth": "cost per token",
     "memory": "peak memory",
     "days": "many epochs",
@@ -20,7 +23,10 @@ SMALLEST = "4,500 tokens"
 
 
 class Ratio(NamedTuple):
-    """Something taken of one system divided by the same of another, and its bar."""
+    """Something taken of one system divided by the same of another, and its bar.
+
+    ``measure`` names its condition after a comma, where it is not pinned.
+    """
 
     measure: str
     arch: str
@@ -41,6 +47,8 @@ RATIOS = [
     Ratio("updates", "rnn", "ours", "JAX"),
     Ratio("updates", "lstm", "ours", "JAX"),
     Ratio("updates", "rnn", "ours", "NumPy", "≤", 1.9),
+    Ratio("updates", "gru", "step by step", "ours"),
+    Ratio("updates", "gru", "ours", "PyTorch"),
     Ratio("evaluations", "rnn", "step by step", "ours", "≥", 30),
     Ratio("evaluations", "rnn2", "step by step", "ours", "≥", 30),
     Ratio("evaluations", "rnn3", "step by step", "ours", "≥", 30),
@@ -61,6 +69,20 @@ RATIOS = [
     Ratio("memory", "rnn", "peak", "data + 150 MB", "≤", 1),
     Ratio("days", "rnn", "epoch 10,000", "epoch 100", "≤", 1.5),
     Ratio("days", "rnn", "bytes after 10,000", "bytes after 10", "≤", 1.5),
+    *[
+        Ratio(f"updates, {condition}", arch, "ours", peer)
+        for condition in (FREE, BUSY)
+        for peer, archs in (("PyTorch", ("rnn", "lstm", "gru")), ("JAX", ("rnn", "lstm")))
+        for arch in archs
+    ],
+    Ratio(f"command, {FREE}", "rnn", "ours", "PyTorch"),
+    Ratio(f"command, {FREE}", "rnn", "ours", f"ours, one thread{OR}ours, all cores"),
+    Ratio(f"command, {BUSY}", "rnn", "ours", "ours, one thread"),
+    Ratio(f"large, {FREE}", "gru", "ours", "ours, one thread"),
+    Ratio(f"large, {BUSY}", "gru", "ours", "ours, one thread"),
+    Ratio(f"large, {FREE}", "gru", "ours", "PyTorch"),
+    Ratio(f"large, {BUSY}", "gru", "ours", "PyTorch"),
+    Ratio(f"language_model, {FREE}", "lstm", "PyTorch", "ours"),
 ]
 
 
@@ -71,9 +93,17 @@ def ratios_by_round(
 
     Args:
         rounds (list of dict): by ``"measure arch"``, a dict of lists of numbers by system.
+        measure, arch (str): of the two.
+        over (str): the system above the line.
+        under (str): the one below, or several with ``OR`` between: the one that took least.
     """
     taken = [one.get(f"{measure} {arch}", {}) for one in rounds]
-    return [median(t[over]) / median(t[under]) for t in taken if over in t and under in t]
+    below = under.split(OR)
+    return [
+        median(t[over]) / min(median(t[name]) for name in below)
+        for t in taken
+        if {over, *below} <= t.keys()
+    ]
 
 
 def format_table(results: Results) -> str:
@@ -85,11 +115,12 @@ def format_table(results: Results) -> str:
         measure, arch, over, under, sense, bar = ratio
         values = ratios_by_round(results["rounds"], measure, arch, over, under)
         if values:
+            title, comma, condition = measure.partition(", ")
             middle = median(values)
             met = {"≥": middle >= bar, "≤": middle <= bar}.get(sense)
             lines.append(
                 (
-                    TITLES[measure],
+                    f"{TITLES[title]}{comma}{condition}",
                     arch,
                     f"{over} ÷ {under}",
                     f"{sense} {bar:g}" if sense else "",

@@ -28,11 +28,12 @@ class Size(NamedTuple):
 
 DEFAULT = Size(n_vocab=N_VOCABULARY, n_units=100, batch=10, window=20)
 LANGUAGE_MODEL = Size(n_vocab=10_000, n_units=650, batch=20, window=35)  # PTB, medium
+LARGE = Size(n_vocab=100, n_units=256, batch=32, window=64)  # characters of a text
 EPOCHS = 10
 UPDATES = 225  # 10 epochs of 4,500 tokens, 200 tokens an update
 LEARNING_RATE = 5e-4
 DROPOUT = 0.5
-WARM_UP = 10  # updates
+WARM_UP = 10  # updates, and no more than are measured
 
 
 def make_tokens(size: Size) -> NDArray[np.int32]:
@@ -82,7 +83,9 @@ def time_updates(
         list of float: seconds of each repetition.
     """
     endless = itertools.cycle(windows)
-    return time_calls(lambda: update(*next(endless)), count, repetitions, WARM_UP)
+    return time_calls(
+        lambda: update(*next(endless)), count, repetitions, warm_up=min(WARM_UP, count)
+    )
 
 
 def time_calls(
@@ -100,15 +103,26 @@ def time_calls(
     return seconds
 
 
-def run_measure(measures: Mapping[str, Callable[[str, int, int], object]]) -> None:
+def numpy_arithmetic() -> str:
+    """What multiplies beneath NumPy in this process: BLAS, kernel, threads."""
+    from support.threads import arithmetic
+
+    return ", ".join(f"{name} {value}" for name, value in arithmetic().items())
+
+
+def run_measure(
+    measures: Mapping[str, Callable[[str, int, int], object]], arithmetic: Callable[[], str]
+) -> None:
     """The command line of a peer: what to measure; prints the result as one line of JSON.
 
     Args:
         measures (dict): by name, functions of architecture, count and repetitions.
+        arithmetic: says what multiplies in this process; the measure of that name.
     """
+    measures = {**measures, "arithmetic": lambda *_: arithmetic()}
     parser = argparse.ArgumentParser(description="Take one measure of this peer.")
     parser.add_argument("measure", choices=measures)
-    parser.add_argument("arch", help="architecture: rnn, rnn2, rnn3 or lstm")
+    parser.add_argument("arch", help="architecture: rnn, rnn2, rnn3, lstm or gru")
     parser.add_argument("count", type=int, help="updates or evaluations in a repetition")
     parser.add_argument("repetitions", type=int, help="how often to take the time")
     args = parser.parse_args()
