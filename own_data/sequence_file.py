@@ -2,13 +2,12 @@
 
 An array of NumPy is copied if it is small, else mapped into memory where it is. Text, whether of
 numbers, characters or words, becomes ids piece by piece; they go into a temporary file without a
-name, which is mapped likewise and is gone when the program is, however it ends. So the memory taken
-does not grow with the file.
+name, which is mapped likewise and is gone when the program is, however it ends. Those of a large
+text are also kept for the next time. So the memory taken does not grow with the file.
 """
 
 import codecs
 import contextlib
-import faulthandler
 import hashlib
 import io
 import os
@@ -17,7 +16,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from own_data.mapped_ids import MappedIds, Watch
+from own_data.kept_ids import WORTH, KeptIds
+from own_data.mapped_ids import Watch, map_ids
 from own_data.vocabulary import BadToken, IntegerVocabulary, Vocabulary
 from support.files import BadFile, Unreadable, open_file, read_npy_header
 
@@ -27,17 +27,19 @@ _LONGEST_WORD = 2**20  # characters; beyond this it is no text
 _N_SAMPLES = 64  # blocks that make a fingerprint
 
 
-def read_sequence(path: str, vocabulary: Vocabulary) -> np.ndarray:
+def read_sequence(path: str, vocabulary: Vocabulary, keep: bool = True) -> np.ndarray:
     """Give the ids that a file holds, each seen to be in the vocabulary.
 
     Args:
         path: with an :class:`IntegerVocabulary` an array of NumPy (``.npy``) or whole numbers
             between white space, else text; text is in UTF-8.
         vocabulary: learns the tokens that it does not know yet.
+        keep: whether ids of a large text are kept beside it. That they are, and that they are
+            found there, is printed.
 
     Returns:
         numpy.ndarray: at least two ids, one-dimensional, of some type of integers. A large array
-        is a :class:`MappedIds`.
+        and ids that were kept are :class:`own_data.mapped_ids.MappedIds`.
 
     Raises:
         BadFile: if the file is missing, damaged or cannot be read, or holds something else.
@@ -54,7 +56,7 @@ def read_sequence(path: str, vocabulary: Vocabulary) -> np.ndarray:
             with _reading():
                 ids = _read_array(file, path, vocabulary)
         else:
-            ids = _tokenise(file, vocabulary)
+            ids = _read_text(file, path, vocabulary, keep)
     if len(ids) < 2:
         count = "only one token" if len(ids) else "no token"
         raise BadFile(f"holds {count}, and to predict one from another takes two")
@@ -105,10 +107,7 @@ def _read_array(file: io.BufferedReader, path: str, vocabulary: IntegerVocabular
     watch.check()
     if n_bytes <= _SMALL:
         return ids[:length]
-    faulthandler.enable(2)  # a disk that fails ends in SIGBUS, too: not without a word
-    mapped = MappedIds(file, dtype, "r", offset, shape)
-    mapped._watch = watch
-    return mapped
+    return map_ids(file, watch, dtype, offset, length)
 
 
 @contextlib.contextmanager
@@ -120,15 +119,32 @@ def _reading() -> Iterator[None]:
         raise Unreadable(f"cannot be read: {error.strerror}") from error
 
 
-def _tokenise(file: io.BufferedReader, vocabulary: Vocabulary) -> np.ndarray:
-    """The ids of an open text."""
+def _read_text(
+    file: io.BufferedReader, path: str, vocabulary: Vocabulary, keep: bool
+) -> np.ndarray:
+    """The ids of an open text, those kept if there are any."""
+    if os.fstat(file.fileno()).st_size < WORTH:
+        return _tokenise(file, vocabulary).map()
+    with _reading():
+        kept = KeptIds(file, path, vocabulary)
+    found = kept.find()
+    if found is not None:
+        return found
+    ids = _tokenise(file, vocabulary)
+    if keep and len(ids) > 1:
+        kept.keep(ids.file, ids.dtype)
+    return ids.map()
+
+
+def _tokenise(file: io.BufferedReader, vocabulary: Vocabulary) -> "_IdFile":
     ids = _IdFile()
     for piece in _pieces(file, vocabulary.whole_words):
         try:
             ids.append(vocabulary.learn(piece), len(vocabulary))
         except BadToken as error:
             raise BadFile(f"holds {error.at(len(ids))}") from None
-    return ids.map()
+    ids.file.flush()
+    return ids
 
 
 def _pieces(file: io.BufferedReader, whole_words: bool) -> Iterator[str]:
@@ -163,8 +179,8 @@ class _IdFile:
     """Ids in a temporary file, each in as few bytes as the largest needs."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as it is mapped
-        self._dtype = np.dtype(np.uint8)
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as it is mapped
+        self.dtype = np.dtype(np.uint8)
         self._length = 0
 
     def __len__(self) -> int:
@@ -172,22 +188,21 @@ class _IdFile:
 
     def append(self, ids: np.ndarray, n_vocab: int) -> None:
         dtype = np.min_scalar_type(max(n_vocab, 1) - 1)
-        if dtype != self._dtype:
+        if dtype != self.dtype:
             self._widen(dtype)
-        self._file.write(ids.astype(dtype).tobytes())
+        self.file.write(ids.astype(dtype).tobytes())
         self._length += len(ids)
 
     def _widen(self, dtype: np.dtype) -> None:
-        narrow, self._file = self._file, tempfile.TemporaryFile()  # noqa: SIM115
+        narrow, self.file = self.file, tempfile.TemporaryFile()  # noqa: SIM115
         with narrow:
             narrow.seek(0)
             while block := narrow.read(_BLOCK):
-                self._file.write(np.frombuffer(block, self._dtype).astype(dtype).tobytes())
-        self._dtype = dtype
+                self.file.write(np.frombuffer(block, self.dtype).astype(dtype).tobytes())
+        self.dtype = dtype
 
     def map(self) -> np.ndarray:
-        self._file.flush()
         if not self._length:
-            return np.empty(0, self._dtype)
-        with self._file:
-            return np.memmap(self._file, self._dtype, "r", shape=(self._length,))
+            return np.empty(0, self.dtype)
+        with self.file:
+            return np.memmap(self.file, self.dtype, "r", shape=(self._length,))
