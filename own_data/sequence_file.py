@@ -2,25 +2,23 @@
 
 An array of NumPy is copied if it is small, else mapped into memory where it is. Text, whether of
 numbers, characters or words, becomes ids piece by piece; they go into a temporary file without a
-name, which is mapped likewise and is gone when the program is, however it ends. So the memory taken
-does not grow with the file.
+name, which is mapped likewise and is gone when the program is, however it ends. Those of a large
+text are also kept for the next time. So the memory taken does not grow with the file.
 """
 
 import codecs
 import contextlib
-import faulthandler
 import hashlib
 import io
 import os
 import tempfile
-import weakref
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
+from own_data.kept_ids import WORTH, KeptIds
+from own_data.mapped_ids import Watch, map_ids
 from own_data.vocabulary import BadToken, IntegerVocabulary, Vocabulary
-from support.command_line import CommandError
 from support.files import BadFile, Unreadable, open_file, read_npy_header
 
 _SMALL = 2**26  # bytes of an array, up to which a copy is worth being safe from changes of the file
@@ -29,17 +27,19 @@ _LONGEST_WORD = 2**20  # characters; beyond this it is no text
 _N_SAMPLES = 64  # blocks that make a fingerprint
 
 
-def read_sequence(path: str, vocabulary: Vocabulary) -> np.ndarray:
+def read_sequence(path: str, vocabulary: Vocabulary, keep: bool = True) -> np.ndarray:
     """Give the ids that a file holds, each seen to be in the vocabulary.
 
     Args:
         path: with an :class:`IntegerVocabulary` an array of NumPy (``.npy``) or whole numbers
             between white space, else text; text is in UTF-8.
         vocabulary: learns the tokens that it does not know yet.
+        keep: whether ids of a large text are kept beside it. That they are, and that they are
+            found there, is printed.
 
     Returns:
         numpy.ndarray: at least two ids, one-dimensional, of some type of integers. A large array
-        is a :class:`MappedIds`.
+        and ids that were kept are :class:`own_data.mapped_ids.MappedIds`.
 
     Raises:
         BadFile: if the file is missing, damaged or cannot be read, or holds something else.
@@ -56,7 +56,7 @@ def read_sequence(path: str, vocabulary: Vocabulary) -> np.ndarray:
             with _reading():
                 ids = _read_array(file, path, vocabulary)
         else:
-            ids = _tokenise(file, vocabulary)
+            ids = _read_text(file, path, vocabulary, keep)
     if len(ids) < 2:
         count = "only one token" if len(ids) else "no token"
         raise BadFile(f"holds {count}, and to predict one from another takes two")
@@ -79,60 +79,9 @@ def fingerprint(ids: np.ndarray, vocabulary: Vocabulary) -> str:
     return f"of {len(ids):,} tokens with fingerprint {sha.hexdigest()[:16]}"
 
 
-class FileChanged(CommandError):
-    """A file of data is no longer what it was."""
-
-
-class MappedIds(np.memmap):
-    """Ids that stay in their file, and are no longer given once somebody has changed it.
-
-    Where a file has become shorter than its map, the system ends whoever reads on with SIGBUS, and
-    new ids may be none of the vocabulary. So the file is looked at before each read, which takes
-    some millionths of a second.
-    """
-
-    _watch: "_Watch"
-
-    def __array_finalize__(self, array: Any) -> None:
-        super().__array_finalize__(array)
-        self._watch = getattr(array, "_watch", None)  # type: ignore[assignment]
-
-    def __getitem__(self, index: Any) -> Any:
-        """A slice is a part of the map; anything else is read from it now.
-
-        Raises:
-            FileChanged: if the file is not what it was when it was opened.
-        """
-        if isinstance(index, slice):
-            return super().__getitem__(index)
-        self._watch.check()
-        return self.view(np.ndarray)[index]
-
-
-class _Watch:
-    """Sees when an open file is changed. One that is renamed or removed stays as it is."""
-
-    def __init__(self, file: io.BufferedReader, path: str) -> None:
-        self._path = path
-        self._descriptor = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self._descriptor)
-        self._before = self._state()
-
-    def check(self) -> None:
-        """Raise FileChanged if it has, or cannot be asked any more."""
-        with contextlib.suppress(OSError):
-            if self._state() == self._before:
-                return
-        raise FileChanged(f"{self._path} is no longer what it was when it was opened")
-
-    def _state(self) -> tuple[int, int]:
-        status = os.fstat(self._descriptor)
-        return status.st_size, status.st_mtime_ns
-
-
 def _read_array(file: io.BufferedReader, path: str, vocabulary: IntegerVocabulary) -> np.ndarray:
     """The array of an open ``.npy`` file. One pass, at the speed of the disk, sees to its ids."""
-    watch = _Watch(file, path)
+    watch = Watch(file, path)
     shape, _, dtype = read_npy_header(file)
     if dtype.hasobject:
         raise BadFile("holds objects, which are never loaded")
@@ -158,10 +107,7 @@ def _read_array(file: io.BufferedReader, path: str, vocabulary: IntegerVocabular
     watch.check()
     if n_bytes <= _SMALL:
         return ids[:length]
-    faulthandler.enable(2)  # a disk that fails ends in SIGBUS, too: not without a word
-    mapped = MappedIds(file, dtype, "r", offset, shape)
-    mapped._watch = watch
-    return mapped
+    return map_ids(file, watch, dtype, offset, length)
 
 
 @contextlib.contextmanager
@@ -173,15 +119,32 @@ def _reading() -> Iterator[None]:
         raise Unreadable(f"cannot be read: {error.strerror}") from error
 
 
-def _tokenise(file: io.BufferedReader, vocabulary: Vocabulary) -> np.ndarray:
-    """The ids of an open text."""
+def _read_text(
+    file: io.BufferedReader, path: str, vocabulary: Vocabulary, keep: bool
+) -> np.ndarray:
+    """The ids of an open text, those kept if there are any."""
+    if os.fstat(file.fileno()).st_size < WORTH:
+        return _tokenise(file, vocabulary).map()
+    with _reading():
+        kept = KeptIds(file, path, vocabulary)
+    found = kept.find()
+    if found is not None:
+        return found
+    ids = _tokenise(file, vocabulary)
+    if keep and len(ids) > 1:
+        kept.keep(ids.file, ids.dtype)
+    return ids.map()
+
+
+def _tokenise(file: io.BufferedReader, vocabulary: Vocabulary) -> "_IdFile":
     ids = _IdFile()
     for piece in _pieces(file, vocabulary.whole_words):
         try:
             ids.append(vocabulary.learn(piece), len(vocabulary))
         except BadToken as error:
             raise BadFile(f"holds {error.at(len(ids))}") from None
-    return ids.map()
+    ids.file.flush()
+    return ids
 
 
 def _pieces(file: io.BufferedReader, whole_words: bool) -> Iterator[str]:
@@ -216,8 +179,8 @@ class _IdFile:
     """Ids in a temporary file, each in as few bytes as the largest needs."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as it is mapped
-        self._dtype = np.dtype(np.uint8)
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - as long as it is mapped
+        self.dtype = np.dtype(np.uint8)
         self._length = 0
 
     def __len__(self) -> int:
@@ -225,22 +188,21 @@ class _IdFile:
 
     def append(self, ids: np.ndarray, n_vocab: int) -> None:
         dtype = np.min_scalar_type(max(n_vocab, 1) - 1)
-        if dtype != self._dtype:
+        if dtype != self.dtype:
             self._widen(dtype)
-        self._file.write(ids.astype(dtype).tobytes())
+        self.file.write(ids.astype(dtype).tobytes())
         self._length += len(ids)
 
     def _widen(self, dtype: np.dtype) -> None:
-        narrow, self._file = self._file, tempfile.TemporaryFile()  # noqa: SIM115
+        narrow, self.file = self.file, tempfile.TemporaryFile()  # noqa: SIM115
         with narrow:
             narrow.seek(0)
             while block := narrow.read(_BLOCK):
-                self._file.write(np.frombuffer(block, self._dtype).astype(dtype).tobytes())
-        self._dtype = dtype
+                self.file.write(np.frombuffer(block, self.dtype).astype(dtype).tobytes())
+        self.dtype = dtype
 
     def map(self) -> np.ndarray:
-        self._file.flush()
         if not self._length:
-            return np.empty(0, self._dtype)
-        with self._file:
-            return np.memmap(self._file, self._dtype, "r", shape=(self._length,))
+            return np.empty(0, self.dtype)
+        with self.file:
+            return np.memmap(self.file, self.dtype, "r", shape=(self._length,))

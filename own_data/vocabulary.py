@@ -6,6 +6,7 @@ A model file holds parameters only, so a vocabulary has a file of its own beside
 """
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -91,6 +92,14 @@ class IntegerVocabulary:
             raise BadToken(f"the id {ids[index]}", why, index)
         self._largest = max(self._largest, int(ids.max()))
 
+    def learnt(self, n_known: int) -> list[str]:
+        """What :meth:`add` takes to make up for all that was read: the last id."""
+        return [str(len(self) - 1)]
+
+    def add(self, tokens: Iterable[str]) -> None:
+        """Learn these numbers; see :meth:`learn`."""
+        self.learn(" ".join(tokens))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Numbers between blanks."""
         return " ".join(map(str, ids))
@@ -123,7 +132,7 @@ class CharVocabulary:
     def __init__(self, tokens: Iterable[str] = ()):
         self._tokens: list[str] = []
         self._ids = np.full(0x110000, -1, np.int32)  # by code point
-        self._add(tokens)
+        self.add(tokens)
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -134,7 +143,7 @@ class CharVocabulary:
         ids = self._ids[codes]
         unknown = ids < 0
         if unknown.any():
-            self._add(map(chr, np.unique(codes[unknown])))
+            self.add(map(chr, np.unique(codes[unknown])))
             ids = self._ids[codes]
         return ids
 
@@ -158,7 +167,12 @@ class CharVocabulary:
         """The characters, in the order of their ids."""
         return self._tokens
 
-    def _add(self, tokens: Iterable[str]) -> None:
+    def learnt(self, n_known: int) -> list[str]:
+        """The characters that are new since there were so many."""
+        return self._tokens[n_known:]
+
+    def add(self, tokens: Iterable[str]) -> None:
+        """Number characters that are not known yet, in this order."""
         for token in tokens:
             self._ids[ord(token)] = len(self._tokens)
             self._tokens.append(token)
@@ -205,6 +219,14 @@ class WordVocabulary:
     def tokens(self) -> list[str]:
         """The words, in the order of their ids."""
         return list(self._ids)
+
+    def learnt(self, n_known: int) -> list[str]:
+        """The words that are new since there were so many."""
+        return self.tokens()[n_known:]
+
+    def add(self, tokens: Iterable[str]) -> None:
+        """Number words that are not known yet, in this order."""
+        self._ids.update(zip(tokens, itertools.count(len(self._ids))))  # in half the time of a loop
 
 
 class _Numbering(dict):

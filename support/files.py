@@ -110,10 +110,15 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def remove_temporary_files(folder: str) -> None:
-    """Remove what a run that was killed while writing has left in ``folder``."""
+def remove_temporary_files(folder: str, beginning: str = ".") -> None:
+    """Remove what a run that was killed while writing has left in ``folder``.
+
+    Args:
+        folder (str): of the files that were to be written.
+        beginning (str): of the names to be removed, ``.NAME.`` for those of one file.
+    """
     for name in os.listdir(folder):
-        if _TEMPORARY.fullmatch(name):
+        if name.startswith(beginning) and _TEMPORARY.fullmatch(name):
             path = os.path.join(folder, name)
             with contextlib.suppress(OSError), open(path, "rb") as file:
                 if _lock(file):

@@ -18,6 +18,7 @@ from simple_sequence.simple_sequence_dataset import get_shuffled_runs, get_simpl
 from support.command_line import CommandError, UsageError, file_error
 from support.files import BadFile
 from training.options import check_sizes
+from training.processes import here
 
 
 class Data(NamedTuple):
@@ -92,7 +93,7 @@ def read_data(args: argparse.Namespace) -> Data:
 
 def _read(option: str, path: str, vocabulary: Vocabulary) -> np.ndarray:
     try:
-        return read_sequence(path, vocabulary)
+        return read_sequence(path, vocabulary, keep=here.rank == 0)
     except BadFile as error:
         expected = "text in UTF-8"
         if vocabulary.kind == "integer":

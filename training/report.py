@@ -26,7 +26,7 @@ from extensions.tensorboard import TensorBoard
 from extensions.terminal import ProgressBar, print_report
 from models import Model
 from models.model_file import model_path
-from own_data.sequence_file import FileChanged
+from own_data.mapped_ids import FileChanged
 from support.command_line import CommandError, another_command, path_word, shell_command
 from training.data import Data
 from training.options import resume_command

@@ -8,6 +8,7 @@ import chainer_compat
 import numpy as np
 import pytest
 
+import own_data.mapped_ids
 import own_data.sequence_file
 from tests.faults.forked import run
 
@@ -19,7 +20,7 @@ def change_after(n_reads, change):
 
     def prepare():
         own_data.sequence_file._SMALL = 0
-        check = own_data.sequence_file._Watch.check
+        check = own_data.mapped_ids.Watch.check
 
         def counting_check(watch):
             nonlocal n_reads
@@ -28,7 +29,7 @@ def change_after(n_reads, change):
                 change("ids.npy")
             check(watch)
 
-        own_data.sequence_file._Watch.check = counting_check
+        own_data.mapped_ids.Watch.check = counting_check
 
     return prepare
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import own_data.sequence_file
-from own_data.sequence_file import FileChanged, MappedIds, fingerprint, read_sequence
+from own_data.mapped_ids import FileChanged, MappedIds
+from own_data.sequence_file import fingerprint, read_sequence
 from own_data.vocabulary import IntegerVocabulary
 from parallel_sequential_iterator import ParallelSequentialIterator
 from tests.commands import ROOT
