@@ -23,6 +23,7 @@ from chainer.training import Trainer
 
 from bptt_updater import BPTTUpdater
 from extensions.best import Best
+from extensions.cosine import Cosine
 from extensions.evaluation import WindowEvaluator, window_length
 from extensions.snapshot import Snapshot
 from models import ARCHS
@@ -88,6 +89,8 @@ def main(argv: list[str], whole: str | None = None) -> int:
         run_lengths=data.shuffled,
     )
     trainer.extend(evaluator)
+    if args.lr_cosine:
+        trainer.extend(Cosine())
     best_path = model_path(args.out, args.arch, best=True)
     if data.held_out or args.lr_decay:
         kept = best_path if data.held_out else None

@@ -36,11 +36,11 @@ _BESIDE_ARRAYS = 64 * 2**20  # bytes: what is imported to train and to draw, and
 _FIXED = "arch", "unit", "batchsize", "bproplen", "seed"
 # Values that may be others when a training is resumed.
 _CHANGEABLE = (
-    *("epoch", "lr", "lr_decay", "gradclip", "dropout", "gpu", "out"),
+    *("epoch", "lr", "lr_decay", "lr_cosine", "gradclip", "dropout", "gpu", "out"),
     *("data", "valid", "snapshot_every", "keep"),
 )
 # Options among them that, once changed, make it another run.
-STEERING = "--lr", "--lr-decay", "--gradclip", "--dropout"
+STEERING = "--lr", "--lr-decay", "--lr-cosine", "--gradclip", "--dropout"
 # Options of the user's own data, and those that only the built-in sequence has.
 _OWN = "tokens", "valid", "valid_fraction"
 _BUILT_IN = "repeat", "shuffle_runs", "counting"
@@ -112,12 +112,19 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
         help="seed of the initial parameters and of dropout (default: 0)",
     )
     add("--lr", type=positive_number, default=LEARNING_RATE, help="learning rate, Adam's alpha")
-    add(
+    falling = parser.add_mutually_exclusive_group()
+    falling.add_argument(
         "--lr-decay",
         type=fraction,
         metavar="F",
         help="multiply the learning rate by F after an epoch whose validation loss is not the "
         "lowest so far",
+    )
+    falling.add_argument(
+        "--lr-cosine",
+        action="store_const",
+        const=True,
+        help="let the learning rate fall to 0 by the end of the last epoch, along a cosine",
     )
     add(
         "--gradclip",

@@ -71,7 +71,7 @@ def reports(args: argparse.Namespace, data: Data, evaluated: Model) -> list[Exte
         columns += _PERPLEXITY
     elif args.counting:
         columns += _counting_scores(data)
-    if args.lr_decay:
+    if args.lr_decay or args.lr_cosine:
         columns.append("lr")
     extensions = [
         *watching,
@@ -178,7 +178,7 @@ def show_end(argv: list[str], args: argparse.Namespace, data: Data, trainer: Tra
         if epoch:
             print(
                 f"Overfitting: from epoch {epoch} on training loss fell and validation loss rose. "
-                "More data, a larger --dropout, --lr-decay or a smaller --unit may help."
+                "More data, a larger --dropout, --lr-cosine or a smaller --unit may help."
             )
     sampled = ["--temperature", "0.5"] if args.tokens else []
     predict = [*another_command("predict_simple_sequence.py"), "-m", path_word(path), *sampled]

@@ -1,0 +1,43 @@
+"""A learning rate that falls to zero by the end of a training, along half a wave of the cosine."""
+
+import math
+
+import chainer_compat
+
+from chainer import report
+from chainer.training import PRIORITY_WRITER, Extension, Trainer
+
+
+class Cosine(Extension):
+    """Sets the optimizer's learning rate before each update, and reports it as ``lr``.
+
+    After the share ``p`` of all epochs it is ``(1 + cos(pi p)) / 2`` of what it began with (I.
+    Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017,
+    without the restarts). It follows from where the training is, so there is nothing to save.
+    """
+
+    priority = PRIORITY_WRITER
+    default_name = "Cosine"
+    _first = 0.0
+
+    @staticmethod
+    def trigger(trainer: Trainer) -> bool:  # type: ignore[override]
+        """Every iteration. A trigger of Chainer's would leave its mark in snapshots."""
+        return True
+
+    def initialize(self, trainer: Trainer) -> None:
+        """Set the rate of the first update, be it after a snapshot or not."""
+        self._first = trainer.updater.get_optimizer("main").alpha
+        self._set(trainer)
+
+    def __call__(self, trainer: Trainer) -> None:
+        """Report the rate of the last update; set that of the next."""
+        report({"lr": trainer.updater.get_optimizer("main").alpha})
+        self._set(trainer)
+
+    def _set(self, trainer: Trainer) -> None:
+        n_epochs, _ = trainer.stop_trigger.get_training_length()
+        share = min(trainer.updater.epoch_detail / n_epochs, 1)
+        trainer.updater.get_optimizer("main").alpha = (
+            self._first * (1 + math.cos(math.pi * share)) / 2
+        )
