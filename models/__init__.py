@@ -23,6 +23,7 @@ class Model(Protocol):
     """
 
     embed: EmbedID
+    dropout_ratio: float
 
     def __call__(self, x: NdArray) -> Variable:
         """Logits ``(T * B, V)`` for a window of ids ``(T, B)``; ``(B, V)`` for a step ``(B,)``."""

@@ -61,8 +61,12 @@ def choose_threads(operations: int, asked: int | None = None) -> None:
     if asked is not None:
         use_threads(asked)
     elif not _named_by_the_environment():
-        processes = int(os.environ.get("MPI_LOCALNRANKS", 1))
-        use_threads(max(cores() // processes, 1) if operations >= _WORTH_SHARING else 1)
+        use_threads(_own_cores() if operations >= _WORTH_SHARING else 1)
+
+
+def _own_cores() -> int:
+    """This process's share of the cores."""
+    return max(cores() // int(os.environ.get("MPI_LOCALNRANKS", 1)), 1)
 
 
 def _named_by_the_environment() -> bool:
@@ -72,11 +76,11 @@ def _named_by_the_environment() -> bool:
 def use_threads_as_before(number: object) -> None:
     """Let BLAS compute on as many threads as a training did, if that is for us to choose.
 
-    It is not where the user or the environment names a number, nor where there are fewer cores.
+    It is not where the user or the environment names a number, nor where there are fewer cores for it.
 
     Args:
         number: what a snapshot says, be it a number or not.
     """
     chosen = _asked or _named_by_the_environment()
-    if isinstance(number, int) and 1 <= number <= cores() and not chosen:
+    if isinstance(number, int) and 1 <= number <= _own_cores() and not chosen:
         use_threads(number)

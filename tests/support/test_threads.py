@@ -99,3 +99,13 @@ class TestChoice:
         monkeypatch.setenv("MPI_LOCALNRANKS", "2")
         threads.choose_threads(10**9)
         assert n_threads() == 1
+
+    def test_of_a_snapshot_is_not_more_than_a_process_has_cores_of_its_own(self, monkeypatch):
+        monkeypatch.setattr(threads, "cores", lambda: 2)
+        monkeypatch.setenv("MPI_LOCALNRANKS", "2")
+        threads.choose_threads(1)
+        threads.use_threads_as_before(2)
+        assert n_threads() == 1
+        monkeypatch.setenv("MPI_LOCALNRANKS", "1")
+        threads.use_threads_as_before(2)
+        assert n_threads() == 2
