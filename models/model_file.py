@@ -14,9 +14,15 @@ from models import ARCHS, Model
 from support.files import BadFile, read_arrays, write_arrays
 
 
-def model_path(folder: str, arch: str) -> str:
-    """Where a training saves its model, and where it is looked for."""
-    return os.path.join(folder, f"{arch}_simple_sequence.model")
+def model_path(folder: str, arch: str, best: bool = False) -> str:
+    """Where a training saves its model, and where it is looked for.
+
+    Args:
+        folder (str): the output folder.
+        arch (str): name of the architecture.
+        best (bool): the one that predicted held-out data best, rather than the last.
+    """
+    return os.path.join(folder, f"{arch}_simple_sequence{'.best' if best else ''}.model")
 
 
 def parameter_shapes(arch: str, n_vocab: int, n_units: int) -> dict[str, tuple[int, ...]]:
