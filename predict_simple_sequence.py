@@ -5,6 +5,7 @@ python predict_simple_sequence.py -a rnn2 -p 5 -l 45
 python predict_simple_sequence.py -a lstm --plot counting.png --layer 2
 python predict_simple_sequence.py -a rnn3 --lies lies.png --page counter.html
 python predict_simple_sequence.py -a lstm --prime "It was" --temperature 0.5
+echo "It was" | python predict_simple_sequence.py -a lstm --prime -
 """
 
 if __name__ == "__main__":
@@ -13,10 +14,12 @@ if __name__ == "__main__":
     start()
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from io import TextIOWrapper
+from itertools import chain
 
 import chainer_compat
 
@@ -30,8 +33,9 @@ from counting.lies_figure import draw_lies, read_all, summary
 from counting.page import write_page
 from counting.traces import recurrent_layers
 from models import ARCHS, Model
-from models.generation import Choice, generate, most_likely, sampler
+from models.generation import Choice, most_likely, sampler, stream
 from models.model_file import load_model, model_path
+from own_data.prime import read_prime
 from own_data.vocabulary import (
     BadToken,
     CharVocabulary,
@@ -54,6 +58,7 @@ from support.command_line import (
 from support.devices import check_gpu
 from support.drawing import picture, save_figure
 from support.files import BadFile
+from support.output import is_lost
 from support.threads import choose_threads
 from training.options import step_operations
 from training.processes import run
@@ -80,7 +85,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         help="number to begin with (default: 1)",
     )
     begin.add_argument(
-        "--prime", metavar="TEXT", help="text to begin with, for a model of your own data"
+        "--prime",
+        metavar="TEXT",
+        help="text to begin with, for a model of your own data; - takes it from standard input, "
+        "but for one end of line at its end",
     )
     add("-l", "--length", type=whole_number(1), default=100, help="how many tokens to generate")
     add(
@@ -96,7 +104,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         help="sample from the K likeliest tokens (default: from all)",
     )
     add("--seed", type=whole_number(0, 2**32 - 1), help="seed of the sampling (default: 0)")
-    add("-m", "--modelpath", help=f"model file (default: {model_path(FOLDER, '{arch}')})")
+    add(
+        "-m",
+        "--modelpath",
+        help=f"model file (default: {model_path(FOLDER, '{arch}', best=True)} if there is one, "
+        f"else {model_path(FOLDER, '{arch}')})",
+    )
     add(
         "--plot",
         type=picture,
@@ -135,7 +148,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     args = parse_arguments(argv)
-    path = args.modelpath or model_path(FOLDER, args.arch or "rnn")
+    path = args.modelpath or default_model(args.arch or "rnn")
     try:
         arch, model = load_model(path)
     except BadFile as error:
@@ -148,13 +161,13 @@ def main(argv: list[str]) -> int:
         if given not in (None, found):
             raise UsageError(f"argument {option}: {path} has {found}, not {given}")
     vocabulary = read_vocabulary(path, n_vocab)
-    prime = prime_ids(args, path, vocabulary, n_vocab)
     if args.top_k is not None and args.top_k > n_vocab:
         raise UsageError(
             f"argument --top-k: {path} knows {n_vocab} tokens, not {args.top_k}; "
             f"choose from 1 to {n_vocab}"
         )
     check_figures(args, arch, model, vocabulary)
+    prime = prime_ids(args, path, vocabulary, n_vocab)
     choose_threads(step_operations(arch, n_units, batch_size=1))
     device = chainer.get_device(args.gpu)
     device.use()
@@ -163,18 +176,18 @@ def main(argv: list[str]) -> int:
     if args.temperature or args.top_k:
         choose = sampler(args.temperature or 1.0, args.top_k, args.seed or 0)
     try:
-        predicted = generate(model, prime, args.length, choose).tolist()
+        ids = chain(prime, stream(model, prime, args.length, choose))
+        if isinstance(vocabulary, CharVocabulary | WordVocabulary):
+            write(vocabulary.pieces(ids))
+        else:
+            predicted = [int(id_) for id_ in ids]
         figure = draw_counting(model, arch, args.layer or 1) if args.plot else None
     except FloatingPointError as error:
         raise CommandError(
             f"argument -m/--modelpath: {path} predicts nothing, {error}; "
             "expected a model whose training did not diverge"
         ) from error
-    if isinstance(vocabulary, CharVocabulary | WordVocabulary):
-        if isinstance(sys.stdout, TextIOWrapper):
-            sys.stdout.reconfigure(errors="replace")  # not every terminal has every character
-        print(vocabulary.decode(predicted))
-    else:
+    if not isinstance(vocabulary, CharVocabulary | WordVocabulary):
         print(f"Predicted sequence: {predicted}")
     if vocabulary is None:
         print(score(predicted, n_vocab))
@@ -190,6 +203,32 @@ def main(argv: list[str]) -> int:
         write_page(args.page, model, arch, vocabulary)
         print(f"Written: {args.page}")
     return 0
+
+
+def default_model(arch: str) -> str:
+    """The model that predicts best what it was not trained on, where a training has kept one."""
+    best = model_path(FOLDER, arch, best=True)
+    if not os.path.lexists(best):
+        return model_path(FOLDER, arch)
+    print(f"Taken: {best}, the best on held-out data; -m takes another", file=sys.stderr)
+    return best
+
+
+def write(pieces: Iterable[str]) -> None:
+    """Print a text piece by piece: at once on a terminal, else some at a time."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # not every terminal has every character
+    at_once = sys.stdout.isatty()
+    begun = False
+    try:
+        for piece in pieces:
+            print(piece, end="", flush=at_once)
+            begun = True
+            if is_lost():
+                break
+    finally:
+        if begun:  # what else is told begins in a line of its own
+            print()
 
 
 def read_vocabulary(path: str, n_vocab: int) -> Vocabulary | None:
@@ -221,15 +260,21 @@ def prime_ids(
             f"argument --prime: {path} is a model of the built-in sequence; "
             "give the number to begin with as -p/--primeindex"
         )
+    expected = f"tokens of the data that {path} was trained on"
+    text, name = args.prime, repr(args.prime)
+    refusal: type[CommandError] = UsageError
+    if text == "-":
+        name, refusal = "standard input", CommandError
+        try:
+            text = read_prime(sys.stdin)
+        except BadFile as error:
+            raise refusal(f"argument --prime: {name} {error}; expected {expected}") from error
     try:
-        ids = vocabulary.encode(args.prime)
+        ids = vocabulary.encode(text)
     except BadToken as error:
-        raise UsageError(
-            f"argument --prime: {args.prime!r} has {error.at(0)}; "
-            f"expected tokens of the data that {path} was trained on"
-        ) from error
+        raise refusal(f"argument --prime: {name} has {error.at(0)}; expected {expected}") from error
     if not len(ids):
-        raise UsageError(f"argument --prime: {args.prime!r} holds no token; expected one at least")
+        raise refusal(f"argument --prime: {name} holds no token; expected one at least")
     return ids
 
 

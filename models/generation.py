@@ -3,7 +3,7 @@
 Not about what the ids stand for, nor about whether they are right.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import chainer_compat
 
@@ -14,8 +14,11 @@ from chainer.types import NdArray
 from numpy.typing import NDArray
 
 from models import Model
+from models.steps import stepper
 
 Choice = Callable[[NdArray], int]
+
+_CHUNK = 256  # tokens of a prime that are read as one window
 
 
 def most_likely(logits: NdArray) -> int:
@@ -44,7 +47,10 @@ def sampler(temperature: float = 1.0, top_k: int | None = None, seed: int = 0) -
         logits = cuda.to_cpu(logits).astype(np.float64)
         ids = np.argsort(-logits, kind="stable")[:top_k]
         weights = np.exp((logits[ids] - logits[ids[0]]) / temperature)
-        return int(random.choice(ids, p=weights / weights.sum()))
+        # What ``random.choice(ids, p=weights / weights.sum())`` does, without its checks.
+        shares = (weights / weights.sum()).cumsum()
+        shares /= shares[-1]
+        return int(ids[shares.searchsorted(random.random_sample(), side="right")])
 
     return draw
 
@@ -58,10 +64,7 @@ def generate(
     """Let the model run free: from a reset state it reads the prime, then its own choices.
 
     Args:
-        model: one of the architectures. Its state is lost: it is reset before and after.
-        prime: ids to begin with, at least one.
-        length: how many ids to generate.
-        choose: gives the next id for logits ``(V,)``.
+        model, prime, length, choose: see :func:`stream`.
 
     Returns:
         numpy.ndarray: the prime and what was generated, int32, ``(len(prime) + length,)``.
@@ -69,14 +72,44 @@ def generate(
     Raises:
         FloatingPointError: if the model's parameters are so large that its logits overflow.
     """
-    ids = [int(token) for token in prime]
+    return np.array([*prime, *stream(model, prime, length, choose)], np.int32)
+
+
+def stream(
+    model: Model,
+    prime: Sequence[int] | NDArray[np.integer],
+    length: int,
+    choose: Choice = most_likely,
+) -> Iterator[int]:
+    """The ids that :func:`generate` generates, each as soon as it is chosen.
+
+    Args:
+        model: one of the architectures. Its state is lost: it is reset before and after. Until the
+            last id nobody else may use the model, or change its weights.
+        prime: ids to begin with, at least one. However many they are, they take little memory.
+        length: how many ids to generate.
+        choose: gives the next id for logits ``(V,)``.
+
+    Raises:
+        FloatingPointError: if the model's parameters are so large that its logits overflow.
+    """
+    xp = model.xp
+
+    def read(ids: Sequence[int] | NDArray[np.integer]) -> NdArray:
+        # Whoever takes the ids computes in between, in a mode of their own.
+        with using_config("train", False), no_backprop_mode():
+            return as_array(model(xp.asarray(ids, np.int32)[:, None]))[-1]
+
     model.reset_state()
-    with using_config("train", False), no_backprop_mode():
-        for place in range(len(ids) + length - 1):
-            logits = as_array(model(model.xp.asarray(ids[place : place + 1], np.int32)))
-            if place + 1 == len(ids):
-                if not model.xp.isfinite(logits).all():
-                    raise FloatingPointError(f"the logits after token {place} are not finite")
-                ids.append(choose(logits[0]))
-    model.reset_state()
-    return np.array(ids, np.int32)
+    try:
+        for first in range(0, len(prime), _CHUNK):
+            logits = read(prime[first : first + _CHUNK])
+        step = stepper(model) or (lambda token: read([token]))
+        for last in range(len(prime) - 1, len(prime) + length - 1):
+            if not xp.isfinite(logits).all():
+                raise FloatingPointError(f"the logits after token {last} are not finite")
+            token = choose(logits)
+            yield token
+            logits = step(token)
+    finally:
+        model.reset_state()

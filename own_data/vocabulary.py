@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -161,7 +161,11 @@ class CharVocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that ids stand for."""
-        return "".join(self._tokens[id_] for id_ in ids)
+        return "".join(self.pieces(ids))
+
+    def pieces(self, ids: Iterable[int]) -> Iterator[str]:
+        """The same text, what each id adds to it as soon as there is the id."""
+        return map(self._tokens.__getitem__, ids)
 
     def tokens(self) -> list[str]:
         """The characters, in the order of their ids."""
@@ -213,8 +217,16 @@ class WordVocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that ids stand for, with single blanks between words."""
+        return "".join(self.pieces(ids))
+
+    def pieces(self, ids: Iterable[int]) -> Iterator[str]:
+        """The same text, what each id adds to it as soon as there is the id."""
         tokens = self.tokens()
-        return re.sub(" ?\n ?", "\n", " ".join(tokens[id_] for id_ in ids))
+        before = "\n"
+        for id_ in ids:
+            word = tokens[id_]
+            yield word if "\n" in (before, word) else f" {word}"
+            before = word
 
     def tokens(self) -> list[str]:
         """The words, in the order of their ids."""

@@ -47,6 +47,12 @@ def tolerant_output() -> Iterator[Output | None]:
         sys.stdout, sys.stderr = before
 
 
+def is_lost() -> bool:
+    """Whether something that was printed could not be written, so that more would be in vain."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return isinstance(raw, Output) and raw.failure is not None
+
+
 def _replace(name: str) -> Output | None:
     stream = getattr(sys, name)
     if stream is None:  # closed by whoever started the command

@@ -76,8 +76,8 @@ def _named_by_the_environment() -> bool:
 def use_threads_as_before(number: object) -> None:
     """Let BLAS compute on as many threads as a training did, if that is for us to choose.
 
-    It is not where the user or the environment names a number, nor are more taken than
-    are its share of the cores.
+    It is not where the user or the environment names a number, nor where this process's share of
+    the cores is smaller.
 
     Args:
         number: what a snapshot says, be it a number or not.

@@ -58,8 +58,8 @@ def random_model(arch):
 
 
 def generated(model, prime, length):
-    """What a model generates, by running it over the whole sequence so far for each number."""
-    ids = [prime]
+    """What a model generates after an id or several: for each, it reads all those before."""
+    ids = list(np.ravel(prime))
     for _ in range(length):
         model.reset_state()
         with chainer.using_config("train", False):
@@ -207,7 +207,12 @@ class TestHelp:
             ("", "--temperature", "take the likeliest"),
             ("", "--top-k", "from all"),
             ("", "--seed", "0"),
-            ("-m", "--modelpath", "result/{arch}_simple_sequence.model"),
+            (
+                "-m",
+                "--modelpath",
+                "result/{arch}_simple_sequence.best.model if there is one, "
+                "else result/{arch}_simple_sequence.model",
+            ),
         ],
     )
     def test_names_every_option_and_its_default(self, help_text, short, long, default):

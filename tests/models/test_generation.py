@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models import ARCHS
-from models.generation import generate, most_likely, sampler
+from models.generation import generate, most_likely, sampler, stream
 
 V, U = 6, 8
 each_arch = pytest.mark.parametrize("arch", ARCHS)
@@ -63,6 +63,44 @@ class TestGenerate:
             generate(model, [1], 3, choose)
 
 
+@each_arch
+class TestStream:
+    def test_gives_each_id_when_it_is_chosen(self, arch):
+        chosen = []
+
+        def choose(logits):
+            chosen.append(most_likely(logits))
+            return chosen[-1]
+
+        for count, token in enumerate(stream(model_of(arch), [4, 0], 9, choose), 1):
+            assert (len(chosen), chosen[-1]) == (count, token)
+        np.testing.assert_array_equal(chosen, generate(model_of(arch), [4, 0], 9)[2:])
+
+    def test_reads_a_prime_of_any_length(self, arch, monkeypatch):
+        monkeypatch.setattr("models.generation._CHUNK", 7)
+        model = model_of(arch)
+        prime = np.random.RandomState(2).randint(V, size=7 * 3 + 2)
+        for length in (7, 8, 21, 23):
+            written = generate(model, prime[:length], 3)
+            expected = read(model, written[:-1]).argmax(axis=1)[length - 1 :]
+            np.testing.assert_array_equal(written[length:], expected)
+
+    def test_leaves_chainers_configuration_alone_in_between(self, arch):
+        ids = stream(model_of(arch), [1], 3)
+        for _ in range(2):
+            next(ids)
+            assert chainer.config.train and chainer.config.enable_backprop
+
+    def test_that_is_not_read_to_its_end_leaves_a_reset_state(self, arch):
+        model = model_of(arch)
+        ids = stream(model, [4, 0], 9)
+        next(ids)
+        ids.close()
+        with chainer.using_config("train", False):
+            after = model(np.array([[2]])).array
+        np.testing.assert_allclose(after, read(model_of(arch), [2]), rtol=1e-6)
+
+
 class TestSampler:
     LOGITS = np.array([0.5, -1.0, 2.0, 1.5, -3.0, 0.0], np.float32)
 
@@ -105,6 +143,16 @@ class TestSampler:
             expected.append(id_)
         draw = sampler(seed=3)
         assert [draw(self.LOGITS) for _ in range(40)] == expected
+
+    def test_draws_what_numpys_choice_draws(self):
+        """Of a flat, a steep, and an almost certain distribution."""
+        random = np.random.RandomState(7)
+        draw = sampler(0.5, 20, seed=7)
+        for scale in (0.1, 2, 30) * 50:
+            logits = np.random.RandomState(int(10 * scale)).normal(size=40) * scale
+            ids = np.argsort(-logits, kind="stable")[:20]
+            weights = np.exp(2 * (logits[ids] - logits.max()))
+            assert draw(logits) == random.choice(ids, p=weights / weights.sum())
 
     @pytest.mark.parametrize("k", [1, 2, 3])
     def test_of_equal_logits_takes_exactly_k(self, k):

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -108,6 +109,20 @@ class TestWords:
         vocabulary = WordVocabulary()
         ids = vocabulary.learn(LINES)
         assert vocabulary.decode(ids) == "The cat sat.\n\nThe dog sat, too.\n"
+
+    @given(st.lists(st.sampled_from(["a", "b,", "\n"])))
+    def test_add_to_the_text_one_by_one(self, words):
+        vocabulary = WordVocabulary(["a", "b,", "\n"])
+        seen = []
+        pieces = vocabulary.pieces(
+            seen.append(word) or vocabulary.tokens().index(word) for word in words
+        )
+        text = ""
+        for count, piece in enumerate(pieces, 1):
+            text += piece
+            assert text == re.sub(" ?\n ?", "\n", " ".join(words[:count]))
+            assert len(seen) == count
+        assert len(seen) == len(words)
 
     @given(TEXTS)
     def test_of_a_text_are_those_of_the_text_that_they_become(self, text):
