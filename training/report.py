@@ -167,12 +167,12 @@ def show_end(argv: list[str], args: argparse.Namespace, data: Data, trainer: Tra
     names = [os.path.basename(path), "log", *[plot.file_name for plot in _plots(data)]]
     if args.tensorboard:
         names.append("tensorboard")
-    if data.held_out:
+    best = trainer.get_extension("Best") if data.held_out else None
+    if best and best.epoch:  # which a snapshot of 1.0 knows nothing of
         path = model_path(args.out, args.arch, best=True)
         names.insert(0, os.path.basename(path))
     print(f"Written to {args.out}: {', '.join(names)}")
-    if data.held_out:
-        best = trainer.get_extension("Best")
+    if best and best.epoch:
         print(f"Best: {path}, of epoch {best.epoch}, validation loss {best.loss:.4f}")
         epoch = overfitting(trainer.get_extension("LogReport").log)
         if epoch:
