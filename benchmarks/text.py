@@ -33,11 +33,12 @@ class Recipe(NamedTuple):
     window: int
     lr: float
     clip: float  # largest norm of the gradient of the loss summed over a window's steps
+    dropout: float
 
 
 RECIPES = {
-    "gru": Recipe(256, 32, 64, 0.002, 5.0),
-    "lstm": Recipe(256, 32, 64, 0.002, 5.0),
+    "gru": Recipe(256, 32, 64, 0.003, 5.0, 0.0),
+    "lstm": Recipe(256, 32, 64, 0.003, 5.0, 0.0),
 }
 OURS, PYTORCH, TRANSFORMER = "ours", "PyTorch", "transformer, PyTorch"
 VALID_FRACTION = 0.1
@@ -53,6 +54,7 @@ def options(arch: str, text: Path) -> list[str]:
         *("--valid-fraction", str(VALID_FRACTION)),
         *("-u", str(recipe.n_units), "-b", str(recipe.batch), "-l", str(recipe.window)),
         *("--lr", str(recipe.lr), "--gradclip", str(recipe.clip)),
+        *("--dropout", str(recipe.dropout)),
     ]
 
 

@@ -30,7 +30,7 @@ def test_windows_are_ours(ids):
 
 @pytest.mark.parametrize("arch", ["gru", "lstm"])
 def test_recurrent_validation_is_that_of_each_stream_alone(arch, ids):
-    learner = peer_text.RecurrentTraining(arch, 11, ids, ids, Recipe(5, 4, 6, 0.01, 1.0))
+    learner = peer_text.RecurrentTraining(arch, 11, ids, ids, Recipe(5, 4, 6, 0.01, 1.0, 0.5))
     learner.update(0.0)
     total = 0.0
     model = learner.training.model.eval()

@@ -41,7 +41,7 @@ def test_table():
 
 @pytest.mark.parametrize("arch", text.RECIPES)
 def test_curve_is_what_the_command_shows(arch, monkeypatch, tmp_path):
-    monkeypatch.setitem(text.RECIPES, arch, text.Recipe(5, 3, 7, 0.01, 1.0))
+    monkeypatch.setitem(text.RECIPES, arch, text.Recipe(5, 3, 7, 0.01, 1.0, 0.5))
     path, out = tmp_path / "text", tmp_path / "out"
     path.write_text("In the beginning was the word. " * 30)
     command = ["train_simple_sequence.py", *text.options(arch, path)]
@@ -56,7 +56,7 @@ def test_curve_is_what_the_command_shows(arch, monkeypatch, tmp_path):
 
 
 def test_training_of_ours_leaves_a_point_for_each_signal(monkeypatch, tmp_path):
-    monkeypatch.setitem(text.RECIPES, "gru", text.Recipe(5, 3, 7, 0.01, 1.0))
+    monkeypatch.setitem(text.RECIPES, "gru", text.Recipe(5, 3, 7, 0.01, 1.0, 0.5))
     monkeypatch.setattr(text, "POINTS", 3)
     path = tmp_path / "text"
     path.write_text("In the beginning was the word. " * 30)
