@@ -154,7 +154,7 @@ def main(argv: list[str]) -> int:
     except BadFile as error:
         expected = "a file that train_simple_sequence.py has written"
         refusal = file_error("-m/--modelpath", path, error, expected)
-        # The default path is nothing that was typed.
+        # Nobody typed the default path.
         raise (refusal if args.modelpath else CommandError(str(refusal))) from error
     n_vocab, n_units = model.embed.W.shape
     for option, given, found in (("-a/--arch", args.arch, arch), ("-u/--unit", args.unit, n_units)):
@@ -206,7 +206,7 @@ def main(argv: list[str]) -> int:
 
 
 def default_model(arch: str) -> str:
-    """The model that predicts best what it was not trained on, where a training has kept one."""
+    """The best model on held-out data, if a training has kept one; else the last model."""
     best = model_path(FOLDER, arch, best=True)
     if not os.path.lexists(best):
         return model_path(FOLDER, arch)
@@ -215,7 +215,7 @@ def default_model(arch: str) -> str:
 
 
 def write(pieces: Iterable[str]) -> None:
-    """Print a text piece by piece: at once on a terminal, else some at a time."""
+    """Print a text piece by piece: at once on a terminal, buffered elsewhere."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not every terminal has every character
     at_once = sys.stdout.isatty()
@@ -227,7 +227,7 @@ def write(pieces: Iterable[str]) -> None:
             if is_lost():
                 break
     finally:
-        if begun:  # what else is told begins in a line of its own
+        if begun:  # later output begins on a new line
             print()
 
 
@@ -245,7 +245,7 @@ def read_vocabulary(path: str, n_vocab: int) -> Vocabulary | None:
 def prime_ids(
     args: argparse.Namespace, path: str, vocabulary: Vocabulary | None, n_vocab: int
 ) -> Sequence[int] | NDArray[np.integer]:
-    """The ids that the options name to begin with."""
+    """The ids to begin with, as the options give them."""
     if args.prime is None:
         if args.primeindex is None:
             return [min(1, n_vocab - 1)]
@@ -304,7 +304,7 @@ def check_figures(
 
 
 def score(predicted: Sequence[int], n_vocab: int) -> str:
-    """Say how many generated numbers agree with the sequence, from the first's first place on."""
+    """Say how many numbers agree with the sequence, from where the first one first appears."""
     length = len(predicted) - 1
     period = get_simple_sequence(n_vocab, 1)
     places = np.flatnonzero(period == predicted[0])
