@@ -43,7 +43,7 @@ _Found = tuple[str, dict[str, Any], dict[str, NDArray]]  # path, what it says of
 
 
 class OtherOptions(Exception):
-    """A snapshot was trained with other fixed options; ``args`` are its own and the current ones."""
+    """A snapshot was trained with other fixed options; ``args`` are its own and the given ones."""
 
 
 class Snapshot(Extension):
