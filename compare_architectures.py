@@ -56,7 +56,7 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "-o",
         "--out",
         default=FOLDER,
-        help="output folder, with a folder in it for each architecture",
+        help="output folder; each architecture gets a folder in it",
     )
     add("-r", "--resume", choices=["auto"], help="continue from the newest snapshot of each")
     add("-a", "--arch", help=argparse.SUPPRESS)  # else it would pass as an option of a training

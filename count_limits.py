@@ -197,8 +197,8 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
                 process.kill()  # do not wait for trainings under way
             if isinstance(error, BrokenProcessPool):
                 raise CommandError(
-                    "a training was killed, perhaps for want of memory; the same command goes on, "
-                    "if need be with fewer --processes"
+                    "a training was killed, perhaps for lack of memory; the same command resumes, "
+                    "if necessary with fewer --processes"
                 ) from error
             raise
 

@@ -68,12 +68,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("-a", "--arch", choices=ARCHS, help="architecture, for a check (default: the model's)")
+    add("-a", "--arch", choices=ARCHS, help="expected architecture (default: the model's)")
     add(
         "-u",
         "--unit",
         type=whole_number(1),
-        help="units in each layer, for a check (default: the model's)",
+        help="expected units in each layer (default: the model's)",
     )
     add_gpu_option(parser)
     begin = parser.add_mutually_exclusive_group()
@@ -87,8 +87,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     begin.add_argument(
         "--prime",
         metavar="TEXT",
-        help="text to begin with, for a model of your own data; - takes it from standard input, "
-        "but for one end of line at its end",
+        help="text to begin with, for a model of your own data; - reads it from standard input, "
+        "without its last line end",
     )
     add("-l", "--length", type=whole_number(1), default=100, help="how many tokens to generate")
     add(
@@ -132,7 +132,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--page",
         type=partial(picture, kinds=(".html",)),
         metavar="FILE",
-        help="write a web page in which the network runs and can be played with",
+        help="write a web page in which you can play with the network",
     )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
@@ -210,7 +210,7 @@ def default_model(arch: str) -> str:
     best = model_path(FOLDER, arch, best=True)
     if not os.path.lexists(best):
         return model_path(FOLDER, arch)
-    print(f"Taken: {best}, the best on held-out data; -m takes another", file=sys.stderr)
+    print(f"Using {best}, the best on held-out data; -m names another", file=sys.stderr)
     return best
 
 
@@ -237,8 +237,8 @@ def read_vocabulary(path: str, n_vocab: int) -> Vocabulary | None:
         return load_vocabulary(path, n_vocab)
     except BadFile as error:
         raise CommandError(
-            f"{vocabulary_path(path)} {error}; expected what train_simple_sequence.py has written "
-            "together with the model, or no such file"
+            f"{vocabulary_path(path)} {error}; expected the file that train_simple_sequence.py "
+            "wrote with the model, or no such file"
         ) from error
 
 
@@ -274,7 +274,7 @@ def prime_ids(
     except BadToken as error:
         raise refusal(f"argument --prime: {name} has {error.at(0)}; expected {expected}") from error
     if not len(ids):
-        raise refusal(f"argument --prime: {name} holds no token; expected one at least")
+        raise refusal(f"argument --prime: {name} holds no token; expected at least one")
     return ids
 
 

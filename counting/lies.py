@@ -74,7 +74,7 @@ def why_not_told(n_vocab: int) -> str | None:
     if n_vocab in _VOCABULARIES:
         return None
     smallest, largest = _VOCABULARIES[0], _VOCABULARIES[-1]
-    return f"its vocabulary is {n_vocab}; from {smallest} to {largest} can be told lies"
+    return f"its vocabulary is {n_vocab}; lies need one from {smallest} to {largest}"
 
 
 def other_numbers(n_vocab: int) -> list[Lie]:

@@ -119,10 +119,10 @@ def read_outcomes(path: str) -> dict[Cell, Outcome]:
             with naming(path), open_file(path) as file:
                 text = file.read().decode()
         except UnicodeDecodeError as error:
-            raise BadFile("is no table of this command") from error
+            raise BadFile("is not a table of this command") from error
     whole = text[: text.rfind("\n") + 1]
     if not header.startswith(text[: len(header)]):
-        raise BadFile("is no table of this command")
+        raise BadFile("is not a table of this command")
     if whole != text or not whole:
         whole = whole or header
         write_file(path, lambda file: file.write(whole.encode()))
@@ -131,7 +131,7 @@ def read_outcomes(path: str) -> dict[Cell, Outcome]:
         try:
             outcome = _parse(line.split(","))
         except (ValueError, TypeError) as error:
-            raise BadFile(f"is damaged: line {number} is no outcome") from error
+            raise BadFile(f"is damaged: line {number} is not an outcome") from error
         outcomes[outcome.cell] = outcome
     return outcomes
 

@@ -108,7 +108,7 @@ class LogReport(extensions.LogReport):
         # Version 1.0 kept it as JSON.
         log = json.loads(str(stored)) if stored.dtype.kind == "U" else unpack(stored.tobytes())
         if not isinstance(log, list) or not all(map(_is_entry, log)):
-            raise ValueError("its log is none")
+            raise ValueError("its log is not valid")
         self._begin(log)
 
     def _pack(self) -> bytes:

@@ -200,7 +200,7 @@ class Snapshot(Extension):
     def _load(self, path: str, trainer: Trainer, number: int | None = None) -> _Found:
         about = read_about(path)
         if number not in (None, about["iteration"]):
-            raise BadFile("is of another update than its name says")
+            raise BadFile("is of a different update than its name says")
         if about["fixed"] != self.about["fixed"]:
             raise OtherOptions(about["fixed"], self.about["fixed"])
         return path, about, load_snapshot(path, about, trainer)

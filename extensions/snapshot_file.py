@@ -89,7 +89,7 @@ def _parse(text: object) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, RecursionError):
         known = False
     if not known:
-        raise BadFile("is no snapshot of this program")
+        raise BadFile("is not a snapshot of this program")
     return about
 
 
@@ -104,7 +104,7 @@ def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> dict
     # Parameters, Adam's two moments, the best parameters, and ample room for state and log.
     arrays = read_arrays(path, limit=5 * n_bytes + 2**28)
     if _parse(arrays.pop("snapshot", None)) != about or _manifest(arrays) != about["arrays"]:
-        raise BadFile("does not hold the arrays that it says")
+        raise BadFile("does not hold the arrays that it lists")
     for name, expected in _expected(trainer).items():
         array = arrays.get(name)
         if array is None or (array.shape, array.dtype) != (expected.shape, expected.dtype):

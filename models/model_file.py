@@ -88,7 +88,7 @@ def _recognise(arrays: Mapping[str, NDArray]) -> tuple[str, int, int]:
         for arch in ARCHS:
             if shapes == parameter_shapes(arch, n_vocab, n_units):
                 if any(array.dtype.kind != "f" for array in arrays.values()):
-                    raise BadFile("holds parameters that are no floating-point numbers")
+                    raise BadFile("holds parameters that are not floating-point numbers")
                 return arch, n_vocab, n_units
     if "snapshot" in arrays:
         raise BadFile("is a snapshot, not a model")

@@ -30,6 +30,6 @@ def read_prime(stream: TextIO | None) -> str:
         text = content.decode()
     except UnicodeDecodeError as error:
         byte = content[error.start]
-        raise BadFile(f"is no text in UTF-8: byte {error.start:,} is 0x{byte:02x}") from None
+        raise BadFile(f"is not UTF-8 text: byte {error.start:,} is 0x{byte:02x}") from None
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return text.removesuffix("\n")

@@ -59,7 +59,7 @@ def read_sequence(path: str, vocabulary: Vocabulary, keep: bool = True) -> np.nd
             ids = _read_text(file, path, vocabulary, keep)
     if len(ids) < 2:
         count = "only one token" if len(ids) else "no token"
-        raise BadFile(f"holds {count}, and to predict one from another takes two")
+        raise BadFile(f"holds {count}, and predicting one from another takes two")
     return ids
 
 
@@ -162,16 +162,16 @@ def _pieces(file: io.BufferedReader, whole_words: bool) -> Iterator[str]:
         except UnicodeDecodeError as error:
             place = file.tell() - len(error.object) + error.start
             byte = error.object[error.start]
-            raise BadFile(f"is no text in UTF-8: byte {place:,} is 0x{byte:02x}") from None
+            raise BadFile(f"is not UTF-8 text: byte {place:,} is 0x{byte:02x}") from None
         if "\0" in piece:
-            raise BadFile("is no text: it holds bytes that are 0")
+            raise BadFile("is not text: it holds bytes that are 0")
         # The part after the last white space may be half a word.
         end = len(piece)
         if whole_words and block:
             end = max(piece.rfind(" "), piece.rfind("\n")) + 1
         rest = piece[end:]
         if len(rest) > _LONGEST_WORD:
-            raise BadFile(f"is no text: it holds a word of more than {_LONGEST_WORD:,} characters")
+            raise BadFile(f"is not text: it holds a word of more than {_LONGEST_WORD:,} characters")
         yield piece[:end]
 
 

@@ -68,7 +68,7 @@ class IntegerVocabulary:
         except KeyError as error:
             word = error.args[0]
             index = words.index(word)
-            raise BadToken(_quoted(word), "which is no whole number", index) from None
+            raise BadToken(_quoted(word), "which is not a whole number", index) from None
         self.learn_ids(ids)
         return ids
 
@@ -347,4 +347,4 @@ def load_vocabulary(model_path: str, size: int) -> Vocabulary | None:
     try:
         return from_json(content.decode(), size)
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"is no vocabulary of the model's {size} tokens") from error
+        raise BadFile(f"is not a vocabulary of the model's {size} tokens") from error

@@ -66,7 +66,7 @@ class ArgumentParser(argparse.ArgumentParser):
         parsed, rest = super().parse_known_args(args, namespace)
         for action in self._actions:
             if getattr(parsed, action.dest, None) == []:
-                self.error(f"argument {'/'.join(action.option_strings)}: '--' is no value for it")
+                self.error(f"argument {'/'.join(action.option_strings)}: '--' is not a value")
         return parsed, rest
 
     def error(self, message: str) -> NoReturn:

@@ -160,7 +160,7 @@ def missing_for_gpu(number: int) -> str | None:
         )
     if number >= count:
         choice = f"choose from 0 to {count - 1}" if count else "it has none; choose another machine"
-        return f"is no CUDA device of this machine; {choice}"
+        return f"is not a CUDA device of this machine; {choice}"
     import chainer_compat
 
     from chainer.backends import cuda

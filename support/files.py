@@ -275,7 +275,7 @@ def open_file(path: str) -> BufferedReader:
         if stat.S_ISDIR(mode):
             raise NoFile("is a folder")
         if not stat.S_ISREG(mode):
-            raise NoFile("is no regular file")  # opening a pipe could take forever
+            raise NoFile("is not a regular file")  # opening a pipe could take forever
         return open(path, "rb")
     except FileNotFoundError:
         raise NoFile("does not exist") from None

@@ -105,7 +105,7 @@ def _read(option: str, path: str, vocabulary: Vocabulary) -> np.ndarray:
     except OSError as error:
         raise CommandError(
             f"argument {option}: the ids of {path} cannot be written into a temporary file: "
-            f"{error.strerror}; the variable TMPDIR names a folder for it"
+            f"{error.strerror}; set TMPDIR to another folder"
         ) from error
 
 
@@ -115,6 +115,6 @@ def _split(sequence: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarra
     if not 2 <= n_test <= len(sequence) - 2:
         raise UsageError(
             f"argument --valid-fraction: {fraction} of {len(sequence)} tokens are {n_test}; "
-            "training and testing take two at least"
+            "training and testing need at least two each"
         )
     return sequence[:-n_test], sequence[-n_test:]

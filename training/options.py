@@ -174,7 +174,7 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
         "--valid-fraction",
         type=fraction,
         metavar="F",
-        help="with --data: hold this share out, at the end, and validate on it",
+        help="with --data: hold out this share at the end, and validate on it",
     )
     add(
         "--snapshot-every",
@@ -243,8 +243,8 @@ def _check_data(args: argparse.Namespace) -> None:
         args.repeat = args.repeat or _REPEAT
         if args.shuffle_runs and args.n_vocab < 3:
             raise UsageError(
-                f"argument --shuffle-runs: --n-vocab {args.n_vocab} has no two numbers to put in "
-                "another order; choose 3 at least"
+                f"argument --shuffle-runs: --n-vocab {args.n_vocab} has no two numbers to reorder; "
+                "choose at least 3"
             )
         source = f"--n-vocab {args.n_vocab} --repeat {args.repeat}"
         n_tokens = args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat

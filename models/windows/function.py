@@ -58,7 +58,7 @@ class WindowFunction(FunctionNode):
     ) -> tuple[Variable | None, ...]:
         """Wrap ``backward_arrays`` as Chainer wants it."""
         if config.enable_backprop:
-            raise RuntimeError(f"{self.label} can be differentiated once only")
+            raise RuntimeError(f"{self.label} can be differentiated only once")
         grads = self.backward_arrays(*[None if g is None else g.array for g in grad_outputs])
         return tuple([None if g is None else Variable(g) for g in grads])
 
