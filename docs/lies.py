@@ -2,8 +2,7 @@
 
 python -m docs.lies FOLDER
 
-This trains twenty networks into the folder, which takes half an hour on one core. It skips those
-that are there already.
+This trains twenty networks into the folder, half an hour on one core. Existing ones are kept.
 """
 
 import os

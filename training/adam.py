@@ -30,7 +30,7 @@ class Adam(optimizers.Adam):
     """
 
     def setup(self, link: Link) -> "Adam":
-        """Take the parameters of a link to be updated."""
+        """Register a link's parameters for updates."""
         super().setup(link)
         self._params = tuple(link.params())
         self._groups: list[_Group] = []

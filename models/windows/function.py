@@ -56,7 +56,7 @@ class WindowFunction(FunctionNode):
     def backward(
         self, indexes: tuple[int, ...], grad_outputs: tuple[Variable | None, ...]
     ) -> tuple[Variable | None, ...]:
-        """Wrap ``backward_arrays`` as Chainer wants it."""
+        """Wrap ``backward_arrays`` as Chainer expects."""
         if config.enable_backprop:
             raise RuntimeError(f"{self.label} can be differentiated only once")
         grads = self.backward_arrays(*[None if g is None else g.array for g in grad_outputs])
