@@ -98,7 +98,7 @@ class BPTTUpdater(StandardUpdater):
         return self._new_epoch
 
     def serialize(self, serializer: AbstractSerializer) -> None:
-        """Save or restore iterator, optimizer, model and, beside them, the recurrent state."""
+        """Save or restore iterator, optimizer, model and recurrent state."""
         super().serialize(serializer)
         for path, link in self.get_optimizer("main").target.namedlinks():
             if hasattr(link, "serialize_state"):

@@ -1,8 +1,8 @@
 """Make ``import chainer`` work, quietly, on Python 3.10 to 3.15 with NumPy 2.
 
-Chainer 7.8.1 is from 2022. Import this module before ``chainer``, as every module of this
-project does; nothing else here knows how old Chainer is. Each patch below mends one thing that
-is missing, says why, and does nothing where it is not needed.
+Chainer 7.8.1 is from 2022. Every module of this project imports this one before ``chainer``;
+nothing else here knows how old Chainer is. Each patch below restores one missing thing, says why,
+and does nothing where it is not needed.
 """
 
 import os
@@ -14,11 +14,11 @@ import numpy
 
 
 def _skip_environment_check() -> None:
-    """Replace Chainer's advice about optional packages by silence.
+    """Silence Chainer's advice about optional packages.
 
-    ``chainer._environment_check`` looks for outdated iDeep and CuPy packages. To do so it imports
+    ``chainer._environment_check`` looks for outdated iDeep and CuPy packages. It imports
     ``numpy.distutils`` (gone from Python 3.12) and ``pkg_resources`` (gone from setuptools 81, slow
-    and deprecated before that), and it complains about every CuPy newer than 7.
+    and deprecated before that), and complains about every CuPy newer than 7.
     """
     name = "chainer._environment_check"
     if "chainer" not in sys.modules and name not in sys.modules:
@@ -48,9 +48,10 @@ def _leave_out_cudnn() -> None:
 
 
 def _hide_missing_nccl() -> None:
-    """Silence CuPy where Chainer looks for NCCL, which few machines have, in an updater of its own.
+    """Silence CuPy's warning about NCCL, which few machines have.
 
-    Training on many GPUs fails with a message of its own where NCCL is missing.
+    An updater of Chainer's looks for it on import. Training on many GPUs without NCCL fails with a
+    message of its own.
     """
     warnings.filterwarnings("ignore", r"\s*nccl library could not be loaded", UserWarning)
 

@@ -38,7 +38,7 @@ _PANELS = {
 
 
 def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Read the command line; return what is ours and the options of every training, a list."""
+    """Read the command line; return our own options, and as a list those of every training."""
     parser = ArgumentParser(__doc__)
     parser.epilog = (
         "All other options are those of train_simple_sequence.py. They hold for every ARCH."
@@ -56,10 +56,10 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "-o",
         "--out",
         default=FOLDER,
-        help="output folder, with a folder in it for each architecture",
+        help="output folder; each architecture gets a folder in it",
     )
     add("-r", "--resume", choices=["auto"], help="continue from the newest snapshot of each")
-    add("-a", "--arch", help=argparse.SUPPRESS)  # else it would be one of the other options
+    add("-a", "--arch", help=argparse.SUPPRESS)  # else it would pass as an option of a training
     args, options = parser.parse_known_args(argv)
     if args.arch:
         parser.error("argument -a/--arch: name the architectures first, as in rnn lstm -e 20")
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
     logs = {}
     again = resume_command(argv, "auto", "compare_architectures.py")
     for arch in dict.fromkeys(args.archs):
-        folder = args.out and os.path.join(args.out, arch)  # no name at all is refused there
+        folder = args.out and os.path.join(args.out, arch)  # an empty name is refused there
         code = train_simple_sequence.main([*options, "--arch", arch, "--out", folder], again)
         if code:
             return code

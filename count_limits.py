@@ -3,9 +3,9 @@
 python count_limits.py
 python count_limits.py --archs rnn lstm --vocabularies 10 12 14 --seeds 10 --budget 20000
 
-A training of the sweep succeeds once the network, from the number 1 on and with no help, generates
-two whole periods of the sequence without a mistake. Every outcome is added to count_limits.csv as
-soon as it is there, and a sweep that is started again goes on after those it finds.
+A training succeeds once the network, running free from the number 1, writes two whole periods of
+the sequence without a mistake. Each outcome is added to count_limits.csv at once. A sweep that is
+started again skips the outcomes it finds there.
 """
 
 if __name__ == "__main__":
@@ -124,7 +124,7 @@ def main(argv: list[str]) -> int:
 
 
 def sweep(args: argparse.Namespace, table: str) -> None:
-    """Train what the table does not hold yet, and draw all of it."""
+    """Train what the table lacks, and draw all of it."""
     try:
         outcomes = read_outcomes(table)
     except Unreadable as error:
@@ -156,8 +156,7 @@ def sweep(args: argparse.Namespace, table: str) -> None:
 def ordered_cells(args: argparse.Namespace) -> list[Cell]:
     """All trainings of the sweep: the first seed of every kind, then the second, and so on.
 
-    Among those of a seed in no order, but always the same one, so that the time left can be told
-    from the time gone.
+    Within a seed the order is random but fixed, so the time so far predicts the time left.
     """
     cells = []
     for seed in range(args.seeds):
@@ -170,20 +169,20 @@ def ordered_cells(args: argparse.Namespace) -> list[Cell]:
 
 
 def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome], None]) -> None:
-    """Train the cells, as many at a time as told; call ``finished`` with each outcome.
+    """Train the cells, ``processes`` at a time; call ``finished`` with each outcome.
 
     Raises:
-        CommandError: if a process was killed, by the system for want of memory as a rule.
+        CommandError: if a process was killed, usually by the system for lack of memory.
     """
-    # Each process has a core to itself. NumPy reads this when it is imported, in a new process.
+    # Each process has a core to itself. NumPy reads this when a new process imports it.
     os.environ.update(dict.fromkeys(VARIABLES, "1"))
     context = multiprocessing.get_context("spawn")
     processes = min(processes, len(cells)) or 1
-    # Not multiprocessing's Pool, which waits for ever for what a killed process was at.
+    # multiprocessing's Pool would wait forever for the task of a killed process.
     with _signals_held():
         pool = ProcessPoolExecutor(processes, context, initializer=_end_with_the_parent)
-    # Not futures.wait, which takes a lock of each future: a signal in between leaves some held, and
-    # then the pool's own thread waits for ever.
+    # futures.wait would lock each future: a signal in between leaves some locked, and the pool's
+    # own thread then waits forever.
     done: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
     with pool:
         try:
@@ -195,28 +194,28 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
-                process.kill()  # what is under way is not waited for
+                process.kill()  # do not wait for trainings under way
             if isinstance(error, BrokenProcessPool):
                 raise CommandError(
-                    "a training was killed, perhaps for want of memory; the same command goes on, "
-                    "if need be with fewer --processes"
+                    "a training was killed, perhaps for lack of memory; the same command resumes, "
+                    "if necessary with fewer --processes"
                 ) from error
             raise
 
 
 def _next(done: "queue.SimpleQueue[Future[Outcome]]") -> "Future[Outcome]":
     while True:
-        # Not for ever: a signal that reaches another thread does not wake this one.
+        # With a timeout: a signal that reaches another thread does not wake this one.
         with contextlib.suppress(queue.Empty):
             return done.get(timeout=1)
 
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Let signals that stop wait, and not reach processes that start meanwhile, ever.
+    """Delay signals that stop; processes that start meanwhile never receive them.
 
-    A terminal sends them to all of its processes. One that was only just starting would show a
-    traceback, and the one that keeps count of semaphores would not see that they are given back.
+    A terminal sends them to all of its processes. A worker that is just starting would show a
+    traceback, and multiprocessing's resource tracker would miss the release of semaphores.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
@@ -226,7 +225,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def _end_with_the_parent() -> None:
-    """Run in each process: die at once when the command has ended, in whatever way."""
+    """Run in each process: exit as soon as the command has ended, however it did."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # called in a child only
 
@@ -238,13 +237,13 @@ def _end_with_the_parent() -> None:
 
 
 def show(outcome: Outcome, done: int, total: int, n_todo: int, seconds: float) -> None:
-    """One line for an outcome; on a terminal a progress bar below.
+    """Print a line for an outcome; on a terminal a progress bar below.
 
     Args:
         outcome (Outcome): the latest.
-        done, total (int): trainings of the sweep that are finished, and all.
-        n_todo (int): how many there were to do when this run of the command began, and
-        seconds (float): how long ago that was.
+        done, total (int): finished trainings of the sweep, and all of them.
+        n_todo (int): trainings left when this run of the command began.
+        seconds (float): time since then.
     """
     cell = outcome.cell
     took = f"{outcome.updates:,} updates" if outcome.updates else "failed"
@@ -257,7 +256,7 @@ def show(outcome: Outcome, done: int, total: int, n_todo: int, seconds: float) -
 
 
 def show_bar(done: int, total: int, more: str = "") -> None:
-    """On a terminal, how many trainings are finished."""
+    """On a terminal, show how many trainings are finished."""
     if sys.stdout.isatty():
         text = f"{done} of {total} trainings{more}"
         print(progress_bar(done / total, text), end="", flush=True)

@@ -17,9 +17,9 @@ class ParallelSequentialIterator(Iterator):
 
     Stream ``b`` starts at token ``b * len(dataset) // batch_size`` and moves on one token a step,
     wrapping round the end, so a network that carries its state from step to step sees every
-    stream in order. ``next()`` reads one step, as in Chainer's PTB example, which the method is
-    from; :meth:`next_window` reads many at once. The two can be mixed freely, because everything
-    the iterator knows follows from one number, :attr:`iteration`.
+    stream in order. The method is that of Chainer's PTB example. ``next()`` reads one step,
+    :meth:`next_window` many at once. The two mix freely, because the whole state is one number,
+    :attr:`iteration`.
 
     >>> iterator = ParallelSequentialIterator(np.array([5, 6, 7, 8], np.int32), batch_size=2)
     >>> iterator.next()
@@ -47,7 +47,7 @@ class ParallelSequentialIterator(Iterator):
         repeat: bool = True,
         streams: range | None = None,
     ) -> None:
-        tokens = np.asanyarray(dataset)  # a map of a file may have its own way of being read
+        tokens = np.asanyarray(dataset)  # keep subclasses: MappedIds checks its file
         if tokens.size == 0:
             raise ValueError("dataset must hold at least one token, but is empty")
         if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
@@ -67,7 +67,7 @@ class ParallelSequentialIterator(Iterator):
         self.reset()
 
     def reset(self) -> None:
-        """Back to the first step of the first sweep."""
+        """Go back to the first step of the first sweep."""
         self.iteration = 0
 
     def __next__(self) -> list[tuple[np.integer, np.integer]]:
@@ -89,7 +89,7 @@ class ParallelSequentialIterator(Iterator):
 
         Raises:
             StopIteration: without ``repeat``, when no step is left.
-            ValueError: if ``length`` is no count or a token does not fit into int32.
+            ValueError: if ``length`` is not a positive integer or a token does not fit into int32.
         """
         tokens = self._read(_count("length of a window", length))
         window = tokens.astype(np.int32, copy=False)
@@ -99,7 +99,7 @@ class ParallelSequentialIterator(Iterator):
         return window[:-1], window[1:]
 
     def _read(self, length: int) -> NDArray[np.integer]:
-        """Advance by ``length`` steps; give their tokens and one more row, the last targets."""
+        """Advance by ``length`` steps; return their tokens and one more row, the last targets."""
         size = len(self._tokens)
         if not self.repeat:
             steps_left = -(-size // self.batch_size) - self.iteration
@@ -122,7 +122,7 @@ class ParallelSequentialIterator(Iterator):
 
     @property
     def epoch_detail(self) -> float:
-        """float: sweeps over the dataset, the fraction of the current one included."""
+        """float: sweeps over the dataset, including the fraction of the current one."""
         return self.iteration * self.batch_size / len(self._tokens)
 
     @property

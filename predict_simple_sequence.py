@@ -68,12 +68,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("-a", "--arch", choices=ARCHS, help="architecture, for a check (default: the model's)")
+    add("-a", "--arch", choices=ARCHS, help="expected architecture (default: the model's)")
     add(
         "-u",
         "--unit",
         type=whole_number(1),
-        help="units in each layer, for a check (default: the model's)",
+        help="expected units in each layer (default: the model's)",
     )
     add_gpu_option(parser)
     begin = parser.add_mutually_exclusive_group()
@@ -87,8 +87,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     begin.add_argument(
         "--prime",
         metavar="TEXT",
-        help="text to begin with, for a model of your own data; - takes it from standard input, "
-        "but for one end of line at its end",
+        help="text to begin with, for a model of your own data; - reads it from standard input, "
+        "without its last line end",
     )
     add("-l", "--length", type=whole_number(1), default=100, help="how many tokens to generate")
     add(
@@ -132,7 +132,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--page",
         type=partial(picture, kinds=(".html",)),
         metavar="FILE",
-        help="write a web page in which the network runs and can be played with",
+        help="write a web page in which you can play with the network",
     )
     add("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
@@ -154,7 +154,7 @@ def main(argv: list[str]) -> int:
     except BadFile as error:
         expected = "a file that train_simple_sequence.py has written"
         refusal = file_error("-m/--modelpath", path, error, expected)
-        # The default path is nothing that was typed.
+        # Nobody typed the default path.
         raise (refusal if args.modelpath else CommandError(str(refusal))) from error
     n_vocab, n_units = model.embed.W.shape
     for option, given, found in (("-a/--arch", args.arch, arch), ("-u/--unit", args.unit, n_units)):
@@ -206,16 +206,16 @@ def main(argv: list[str]) -> int:
 
 
 def default_model(arch: str) -> str:
-    """The model that predicts best what it was not trained on, where a training has kept one."""
+    """The best model on held-out data, if a training has kept one; else the last model."""
     best = model_path(FOLDER, arch, best=True)
     if not os.path.lexists(best):
         return model_path(FOLDER, arch)
-    print(f"Taken: {best}, the best on held-out data; -m takes another", file=sys.stderr)
+    print(f"Using {best}, the best on held-out data; -m names another", file=sys.stderr)
     return best
 
 
 def write(pieces: Iterable[str]) -> None:
-    """Print a text piece by piece: at once on a terminal, else some at a time."""
+    """Print a text piece by piece: at once on a terminal, buffered elsewhere."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # not every terminal has every character
     at_once = sys.stdout.isatty()
@@ -227,7 +227,7 @@ def write(pieces: Iterable[str]) -> None:
             if is_lost():
                 break
     finally:
-        if begun:  # what else is told begins in a line of its own
+        if begun:  # later output begins on a new line
             print()
 
 
@@ -237,15 +237,15 @@ def read_vocabulary(path: str, n_vocab: int) -> Vocabulary | None:
         return load_vocabulary(path, n_vocab)
     except BadFile as error:
         raise CommandError(
-            f"{vocabulary_path(path)} {error}; expected what train_simple_sequence.py has written "
-            "together with the model, or no such file"
+            f"{vocabulary_path(path)} {error}; expected the file that train_simple_sequence.py "
+            "wrote with the model, or no such file"
         ) from error
 
 
 def prime_ids(
     args: argparse.Namespace, path: str, vocabulary: Vocabulary | None, n_vocab: int
 ) -> Sequence[int] | NDArray[np.integer]:
-    """The ids that the options name to begin with."""
+    """The ids to begin with, as the options give them."""
     if args.prime is None:
         if args.primeindex is None:
             return [min(1, n_vocab - 1)]
@@ -274,7 +274,7 @@ def prime_ids(
     except BadToken as error:
         raise refusal(f"argument --prime: {name} has {error.at(0)}; expected {expected}") from error
     if not len(ids):
-        raise refusal(f"argument --prime: {name} holds no token; expected one at least")
+        raise refusal(f"argument --prime: {name} holds no token; expected at least one")
     return ids
 
 
@@ -304,7 +304,7 @@ def check_figures(
 
 
 def score(predicted: Sequence[int], n_vocab: int) -> str:
-    """Say how many generated numbers agree with the sequence, from the first's first place on."""
+    """Say how many numbers agree with the sequence, from where the first one first appears."""
     length = len(predicted) - 1
     period = get_simple_sequence(n_vocab, 1)
     places = np.flatnonzero(period == predicted[0])

@@ -41,12 +41,12 @@ from training.stop import Stop
 
 
 def main(argv: list[str], whole: str | None = None) -> int:
-    """Run the command; return its exit code. ``whole`` goes on with what this is a part of."""
+    """Run the command; return its exit code. ``whole`` is the command that resumes a larger job."""
     args = parse_arguments(__doc__, argv)
     data = read_data(args)
     show_beginning(args, data)
 
-    # 1. Set up the model, and a copy to evaluate: same parameters, a recurrent state of its own.
+    # 1. Set up the model, and a copy to evaluate: same parameters, its own recurrent state.
     np.random.seed(args.seed)
     model = Classifier(ARCHS[args.arch](data.n_vocab, args.unit))
     if args.dropout is not None:
@@ -56,13 +56,12 @@ def main(argv: list[str], whole: str | None = None) -> int:
     model.to_device(device)
     evaluated = model.copy()
 
-    # 2. Set up an optimizer. Here and below, "here" is this process: alone, or one of several that
-    # share the work (--distributed).
+    # 2. Set up an optimizer. "here" is this process, alone or one of several (--distributed).
     optimizer = here.set_up(Adam(alpha=args.lr), model, args.batchsize)
     if args.gradclip:
         optimizer.add_hook(GradientClipping(args.gradclip))
 
-    # 3. Take the datasets. Where counting is all there is to learn, the test is the same sequence.
+    # 3. Take the datasets. For the built-in sequence the test data are the training data.
     train, test = data.train, data.test
 
     # 4. Set up the iterators.
@@ -102,7 +101,7 @@ def main(argv: list[str], whole: str | None = None) -> int:
     for extension in reports(args, data, evaluated.predictor):
         trainer.extend(extension)
 
-    # Go on from a snapshot.
+    # Resume from a snapshot.
     go_on(args.resume, snapshot, trainer)
 
     # Run the training, then save the model.

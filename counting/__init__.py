@@ -1,1 +1,1 @@
-"""What the sequence 1 2 2 3 3 3 ... tells of a network: how far it counts, and with which units."""
+"""What the sequence 1 2 2 3 3 3 ... shows: how far a network counts, and with which units."""

@@ -1,4 +1,4 @@
-"""One figure of a network that counts: what it writes, how sure it is, and which units count."""
+"""A figure of how a network counts: what it writes, how sure it is, and which units count."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-# The picture is read step by step, and has some 500 columns.
+# The network reads step by step, and the picture has some 500 columns.
 _MOST_TOKENS = 10_000
 _BLUE = STYLES[0]["color"]
 
@@ -41,17 +41,17 @@ def draw_counting(model: Model, arch: str, layer: int = 1) -> "Figure":
     """Draw how a model does on two periods of the sequence.
 
     Four panels share the place in the sequence: the true and the generated numbers as steps, with
-    the mistakes marked; the probability that the model, reading the true sequence, gives each
-    number before it comes; the state of the best counter of one layer meanwhile, over the position
-    in the run that it is to count; and the states of all units of that layer, as a heat map. The
-    units stand in the order of how well their value correlates with the position in the run,
-    counters first, and a curve beside the map gives this correlation. Units that fall along a run
-    are shown with the sign turned, for else two equally good counters would look like opposites.
+    the mistakes marked; the probability that the model, reading the true sequence, gives each next
+    number; the state of one layer's best counter, over the position in the run that it should
+    count; and the states of all units of that layer, as a heat map. The map sorts the units by
+    their correlation with the position in the run, best counters first, and a curve beside it shows
+    the correlation. Units that fall along a run are shown with the sign turned: otherwise two
+    equally good counters would look like opposites.
 
     Args:
         model: one of the architectures. Its state is lost.
         arch (str): its name, for the title.
-        layer (int): the recurrent layer whose units are shown, the first is 1.
+        layer (int): the recurrent layer whose units are shown, from 1.
 
     Returns:
         matplotlib.figure.Figure
@@ -142,7 +142,7 @@ def _draw_probability(axes: "Axes", probabilities: NDArray) -> None:
 def _draw_counter(
     axes: "Axes", state: NDArray, position: NDArray[np.integer]
 ) -> tuple["Artist", "Artist"]:
-    """A unit's value over the position in the run, which has the axis on the right."""
+    """A unit's value, over the position in the run (right axis)."""
     from matplotlib.ticker import MaxNLocator
 
     place = np.arange(len(position))
@@ -158,8 +158,8 @@ def _draw_counter(
 
 def _draw_units(axes: "Axes", states: NDArray) -> "AxesImage":
     """Heat map of ``states``, ``(n, U)``, a row for each unit; return the image."""
-    # Cividis runs from dark to bright, alike for any colour vision and in grey. A few large values
-    # would leave all others one shade.
+    # Cividis runs from dark to bright for any colour vision and in grey. Without the limit a few
+    # large values would leave all others in one shade.
     limit = float(np.percentile(abs(states), 99)) or 1.0
     extent = (-0.5, len(states) - 0.5, states.shape[1] - 0.5, -0.5)
     options: Style = {"vmin": -limit, "vmax": limit, "cmap": "cividis", "interpolation": "nearest"}
@@ -169,7 +169,7 @@ def _draw_units(axes: "Axes", states: NDArray) -> "AxesImage":
 def _draw_correlations(axes: "Axes", correlations: NDArray) -> None:
     axes.plot(correlations, np.arange(len(correlations)), color="black")
     axes.set_xlim(0, 1)
-    axes.set_ylim(len(correlations) - 0.5, -0.5)  # as the heat map beside it
+    axes.set_ylim(len(correlations) - 0.5, -0.5)  # like the heat map beside it
     axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
     axes.set_yticks([])
     axes.set_xlabel("|correlation|")

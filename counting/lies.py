@@ -1,8 +1,8 @@
 """What a network does when it is told something false: keep its place, or believe and count anew.
 
-A network that holds one counter, zero when a number begins, would count whatever number it is told.
-A network that knows where in the period it is can go on as though nothing had been said. Which of
-the two it is shows only where the sequence is broken. Not about pictures.
+A network with one counter, zero when a number begins, would count whatever number it is told. A
+network that knows its place in the period can go on as though nothing had been said. Only a broken
+sequence shows which of the two it is.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from counting.traces import recurrent_layers
 from models import Model
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 
-# A lie takes three numbers: the last, the next, and another. To tell all of them costs the fourth
+# A lie needs three numbers: the last, the next, and another. Telling all lies costs the fourth
 # power of the vocabulary.
 _VOCABULARIES = range(4, 31)
 CHANGES = ("one too short", "one too long", "repeated twice", "left out")
@@ -40,11 +40,11 @@ class Lie(NamedTuple):
     """Something false, told in the third period.
 
     Attributes:
-        column (int): the number ``v`` whose run it comes after, or whose run is changed.
-        row (int or str): the number ``w`` that is told, or what is done to the run.
+        column (int): the number ``v`` whose run precedes the lie, or whose run is changed.
+        row (int or str): the number ``w`` that is told, or the change of the run.
         place (int): true tokens of the third period that are read before.
-        told (tuple of int): what is told then. A single token, or the rest of a run that is too
-            long and the first of the next number.
+        told (tuple of int): what is told then: a single token, or the rest of a run that is too
+            long and the first token of the next number.
     """
 
     column: int
@@ -58,9 +58,9 @@ class Outcome(NamedTuple):
 
     Attributes:
         answer (Answer): see :func:`answer_to`.
-        right_after (int): tokens written before it is right again, that is, ends the run at hand
-            and writes another, no longer and no shorter than its number says; a whole period's if
-            it is not right within one.
+        right_after (int): tokens written until the network is right again: it ends the present run
+            and writes another of exactly the length that its number says. The length of a period if
+            that does not happen within one.
         written (numpy.ndarray): the period written after the lie, int32.
     """
 
@@ -70,15 +70,15 @@ class Outcome(NamedTuple):
 
 
 def why_not_told(n_vocab: int) -> str | None:
-    """Why lies are not told to a model with a vocabulary of this size; None if they are."""
+    """Why a model with a vocabulary of this size is not told lies; None if it is."""
     if n_vocab in _VOCABULARIES:
         return None
     smallest, largest = _VOCABULARIES[0], _VOCABULARIES[-1]
-    return f"its vocabulary is {n_vocab}; from {smallest} to {largest} can be told lies"
+    return f"its vocabulary is {n_vocab}; lies need one from {smallest} to {largest}"
 
 
 def other_numbers(n_vocab: int) -> list[Lie]:
-    """For each run ``v`` every number ``w`` that is neither ``v`` nor the next, told at its end."""
+    """At the end of each run ``v``, every number ``w`` that is neither ``v`` nor the next one."""
     numbers = range(1, n_vocab)
     return [
         Lie(v, w, v * (v + 1) // 2, (w,))
@@ -89,9 +89,9 @@ def other_numbers(n_vocab: int) -> list[Lie]:
 
 
 def changed_runs(n_vocab: int) -> list[Lie]:
-    """Each run a token too short or too long, twice, or left out, and the next number begun.
+    """Each run a token too short or too long, repeated, or left out; then the next number begins.
 
-    A run of one that is too short is left out, and stands only there.
+    A run of one token that is too short is left out, and listed only as that.
     """
     lies = []
     for v in range(1, n_vocab):
@@ -105,12 +105,12 @@ def changed_runs(n_vocab: int) -> list[Lie]:
 
 
 def read_lies(model: Model, lies: Sequence[Lie]) -> dict[Lie, Outcome]:
-    """Tell the model each lie after two periods and what is true of the third, and let it run free.
+    """Tell the model each lie after two periods and part of a third; then let it run free.
 
     Args:
-        model: one of the architectures, one that :func:`why_not_told` allows. Its state is lost: it
-            is reset before and after.
-        lies (list of Lie): such as :func:`other_numbers` and :func:`changed_runs` give.
+        model: one of the architectures, with a vocabulary that :func:`why_not_told` allows. Its
+            state is lost: it is reset before and after.
+        lies (list of Lie): for example from :func:`other_numbers` and :func:`changed_runs`.
 
     Returns:
         dict: Outcome by Lie.
@@ -126,13 +126,13 @@ def read_lies(model: Model, lies: Sequence[Lie]) -> dict[Lie, Outcome]:
 
 
 def answer_to(lie: Lie, written: NDArray[np.integer], period: NDArray[np.integer]) -> Answer:
-    """What a model does that goes on with ``written``.
+    """What a model did that went on with ``written``.
 
-    It has kept its place if it finishes the run that is due in the period, and begins the run after
-    it; due is what was due before the lie, or what would be if the lie were so many tokens of the
-    truth. It has counted anew if it finishes the run of the number told, of its right length, and
-    begins one of any other number. Where nothing is left of a run the next one is to be finished.
-    Told a 1 the model may do both; it has then kept its place.
+    It kept its place if it finishes the run that is due in the period, and begins the run after it.
+    That is the run due before the lie, or the one due if the lie's tokens had been true. It counted
+    anew if it finishes the run of the number told, at its right length, and begins one of any other
+    number. If nothing is left of a run, it must finish the next one. After a 1 both may be true;
+    then it kept its place.
     """
     for true in kept(lie, period):
         if written[: len(true)].tolist() == true:
@@ -145,7 +145,7 @@ def answer_to(lie: Lie, written: NDArray[np.integer], period: NDArray[np.integer
 
 
 def kept(lie: Lie, period: NDArray[np.integer]) -> list[list[int]]:
-    """The two ways to keep one's place: the rest of the run that is due, and a token more."""
+    """The two ways to keep the place: the rest of the run that is due, and one token more."""
     ways = []
     for place in (lie.place, lie.place + len(lie.told)):
         due = np.roll(period, -place)
@@ -163,9 +163,9 @@ def keeps_place(model: Model) -> float:
     """The share of the numbers of :func:`other_numbers` after which the model keeps its place.
 
     Equal to what :func:`read_lies` finds, at a small part of its cost. As in
-    :func:`counting.scores.free_run`, a model that writes what was expected of it reads what was
-    expected: the states at the ends of the runs are kept, and all lies with what is expected after
-    them read side by side.
+    :func:`counting.scores.free_run`, a model that writes the expected tokens also reads them. So
+    this keeps the states at the ends of the runs, and from there reads all lies, each followed by
+    the expected tokens, side by side.
 
     Args:
         model: as for :func:`read_lies`, but in the state after two periods. It is reset afterwards.
@@ -184,7 +184,7 @@ def keeps_place(model: Model) -> float:
             model(xp.full((v, 1), v, np.int32))
             for (link, name), so_far in zip(states, at_end, strict=True):
                 so_far.append(as_array(getattr(link, name)))
-        # In two windows, the second without the columns that are decided.
+        # In two windows, the second without the decided columns.
         held = [xp.concatenate(so_far) for so_far in at_end]
         rows, going = run, np.arange(len(run))
         as_expected = np.ones(column.shape, bool)
@@ -210,15 +210,14 @@ def keeps_place(model: Model) -> float:
 def _questions(n_vocab: int) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
     """What :func:`keeps_place` tells, and what it expects.
 
-    A column reads a lie and the first of the two ways to keep one's place. The second way is a part
-    of it, up to its last token, but where the run that is due has no other token than the one that
-    the lie stood for: then it takes a column more.
+    A column reads a lie and the first of the two ways to keep the place. The second way is part of
+    that, up to its last token, unless the lie stands for the only token of the run that is due.
+    Then the second way takes another column.
 
     Returns:
-        tuple of numpy.ndarray: what is told, int32 ``(T, B)``; the length of each column, ``(B,)``,
-        and after which run it begins, from 0, ``(B,)``; the column in which each lie is answered in
-        the first and in the second way, ``(2, L)``; and the answers, ``(2, L, T)``, with zeros
-        behind their ends.
+        tuple of numpy.ndarray: what is told, int32 ``(T, B)``; the length of each column, ``(B,)``;
+        the run after which it begins, from 0, ``(B,)``; the column that answers each lie in the
+        first and in the second way, ``(2, L)``; and the answers, ``(2, L, T)``, padded with zeros.
     """
     period = get_simple_sequence(n_vocab, 1)
     lies = other_numbers(n_vocab)
@@ -240,7 +239,7 @@ def _questions(n_vocab: int) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArra
 
 
 def _free_runs(model: Model, told: Sequence[Sequence[int]], length: int) -> list[NDArray[np.int32]]:
-    """As :func:`models.generation.generate` for many primes at once; only what is generated."""
+    """As :func:`models.generation.generate` for many primes at once, without the primes."""
     ends = np.array([len(prime) for prime in told])
     tokens = np.zeros((ends.max() + length, len(told)), np.int32)
     for stream, prime in enumerate(told):
@@ -262,7 +261,7 @@ def _runs(tokens: Sequence[int] | NDArray[np.integer]) -> list[tuple[int, int]]:
 
 
 def _right_after(written: NDArray[np.integer]) -> int:
-    """See :class:`Outcome`; the run at hand then may have begun before."""
+    """See :class:`Outcome`; the present run may have begun before ``written``."""
     place = 0
     for (number, length), following in pairwise(_runs(written)[:-1]):
         place += max(length - number, 0)

@@ -1,4 +1,4 @@
-"""The picture of the lies: after which of them a network keeps its place, or counts anew."""
+"""The picture of the lies: after which of them a network keeps its place or counts anew."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Blue and orange of Okabe and Ito, and no colour: told apart with any colour vision, and in grey.
+# Okabe and Ito's blue and orange, and no colour: distinct with any colour vision, and in grey.
 COLORS = {
     Answer.KEPT: STYLES[0]["color"],
     Answer.ANEW: STYLES[1]["color"],
@@ -33,25 +33,25 @@ Outcomes = Mapping[Lie, Outcome]
 
 
 def read_all(model: Model) -> tuple[Outcomes, Outcomes]:
-    """What becomes of every other number, and of every changed run; see ``counting.lies``."""
+    """The outcomes of all other numbers and of all changed runs; see ``counting.lies``."""
     n_vocab = len(model.embed.W)
     return read_lies(model, other_numbers(n_vocab)), read_lies(model, changed_runs(n_vocab))
 
 
 def summary(numbers: Outcomes) -> str:
-    """The shares of the three answers to the numbers told, as the end of a sentence."""
+    """The shares of the three answers to other numbers, as the end of a sentence."""
     found = shares(list(numbers.values()))
     return ", ".join(f"{answer.value} {share:.0%}" for answer, share in found.items())
 
 
 def draw_lies(numbers: Outcomes, changes: Outcomes, name: str) -> "Figure":
-    """Draw the answers to all lies, by their colour, over the run that each comes after.
+    """Draw the answers to all lies as colours, over the run that precedes each lie.
 
-    Above, another number in place of the next; below, a run of another length. A figure in a cell
-    counts the tokens until it is right again, if it is not at once.
+    Above, another number instead of the next; below, a run of a wrong length. A figure in a cell
+    counts the tokens until the network is right again, if it is not so at once.
 
     Args:
-        numbers, changes (dict): of :func:`read_all`.
+        numbers, changes (dict): from :func:`read_all`.
         name (str): of the network, for the title.
 
     Returns:
@@ -85,7 +85,7 @@ def draw_lies(numbers: Outcomes, changes: Outcomes, name: str) -> "Figure":
 
 
 def draw_answers(axes: "Axes", outcomes: Outcomes, with_figures: bool) -> None:
-    """A cell for each lie in ``axes``, numbers upward or changes downward."""
+    """Draw a cell for each lie in ``axes``, numbers upward or changes downward."""
     from matplotlib.patches import Rectangle
 
     n_numbers = max(lie.column for lie in outcomes)

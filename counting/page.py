@@ -1,7 +1,7 @@
-"""One HTML file in which a trained network runs, to be played with. What it shows is in ``page/``.
+"""An HTML file in which a trained network runs, to play with; made from ``page_template/``.
 
-The page computes by itself: it holds the parameters, and for the built-in sequence what is better
-found here in float64, the principal components of the states and the correlations of the units.
+The page computes by itself. It holds the parameters, and for the built-in sequence what is better
+computed here in float64: principal components of the states, and correlations of the units.
 """
 
 import base64
@@ -27,7 +27,7 @@ from support.files import write_file
 
 _FOLDER = pathlib.Path(__file__).parent / "page_template"
 _PARTS = ("page.css", "network.js", "sequence.js", "page.js")
-_FREE = 200  # tokens that a network of one's own text writes, to see how large its states become
+_FREE = 200  # tokens that a network of the user's text writes, to see how large its states become
 
 
 def write_page(path: str, model: Model, arch: str, vocabulary: Vocabulary | None) -> None:
@@ -42,7 +42,7 @@ def write_page(path: str, model: Model, arch: str, vocabulary: Vocabulary | None
     Raises:
         OSError: if that fails.
     """
-    # No "<" may stand in the data, where "</script>" would end them.
+    # The data must not contain "<": "</script>" would end them.
     data = json.dumps(page_data(model, arch, vocabulary), separators=(",", ":"))
     page = (_FOLDER / "page.html").read_text(encoding="utf-8")
     for part in _PARTS:
@@ -52,7 +52,7 @@ def write_page(path: str, model: Model, arch: str, vocabulary: Vocabulary | None
 
 
 def page_data(model: Model, arch: str, vocabulary: Vocabulary | None) -> dict[str, Any]:
-    """All that the page has to know of the model, as JSON takes it."""
+    """All that the page has to know of the model, ready for JSON."""
     arrays = {
         path: cuda.to_cpu(as_array(param)).astype("<f4")
         for path, param in sorted(model.namedparams())
@@ -85,7 +85,7 @@ def page_data(model: Model, arch: str, vocabulary: Vocabulary | None) -> dict[st
 
 
 def knows_order(model: Model) -> bool:
-    """Whether the model foresees most numbers that begin in a third period, not their time only."""
+    """Whether the model predicts which number begins, not only when, for most of a third period."""
     n_vocab = len(model.embed.W)
     tokens = periods(n_vocab, 3)
     length = len(tokens) // 3
@@ -99,7 +99,7 @@ def knows_order(model: Model) -> bool:
 def _about_layer(
     states: NDArray, tokens: NDArray[np.integer], about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """How the states of a layer, ``(n, U)``, after these tokens are to be shown."""
+    """How to show the states of a layer, ``(n, U)``, after these tokens."""
     shown: dict[str, Any] = {"limit": float(np.percentile(abs(states), 99)) or 1.0}
     if not about["cycle"]:
         return {**shown, "order": list(range(states.shape[1]))}
@@ -116,14 +116,14 @@ def _about_layer(
 
 
 def principal_axes(states: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean of states and the two directions in which they vary most, computed in float64.
+    """The mean of the states and the two directions in which they vary most, in float64.
 
     Args:
-        states (numpy.ndarray): ``(n, U)``, two states at least.
+        states (numpy.ndarray): ``(n, U)``, at least two states.
 
     Returns:
-        tuple of numpy.ndarray: the mean ``(U,)``, and directions of length 1, ``(2, U)``, of which
-        the component largest in size is positive. With one unit the second is zero.
+        tuple of numpy.ndarray: the mean ``(U,)``, and directions of length 1, ``(2, U)``, whose
+        largest component in size is positive. With one unit the second is zero.
     """
     states = states.astype(np.float64)
     mean = states.mean(axis=0)

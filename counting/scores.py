@@ -1,4 +1,4 @@
-"""Numbers that only counting can raise: accuracy at the ends of runs, runs foreseen, free run."""
+"""Scores that only counting can raise: accuracy at the ends of runs, predicted runs, free run."""
 
 import chainer_compat
 
@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 from models import Model
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 
-# Steps read before looking for a mistake: few at first, so that a network which cannot count yet is
-# soon done with, then twice as many each time while the logits stay small.
+# Steps read before looking for a mistake: few at first, because a network that cannot count yet
+# fails soon, then twice as many each time while the logits stay small.
 _WINDOW = 32
 _LONGEST_WINDOW = 256
 
 
 def run_ends(x: NdArray, t: NdArray) -> NdArray:
-    """Where a prediction takes counting.
+    """Where a prediction needs counting.
 
-    Inside a run of equal tokens repeating the last one is right; the next token differs exactly
-    where the run ends.
+    Within a run repeating the last token is right; only at its end the next token differs.
 
     Args:
         x, t (array): current and next tokens, both of shape ``(T, B)``.
@@ -33,15 +32,15 @@ def run_ends(x: NdArray, t: NdArray) -> NdArray:
 
 
 def runs_foreseen(x: NdArray, t: NdArray, written: NdArray) -> tuple[int, int]:
-    """How many runs of a window are foreseen: not to end before their end, and to end there.
+    """How many runs of a window are predicted to end at their end, and not before.
 
     Args:
         x, t (array): current and next tokens, both of shape ``(T, B)``.
         written (array): the predictions of the next tokens, ``(T, B)``. At the end of a run any
-            other number will do.
+            other number counts as right.
 
     Returns:
-        tuple of int: runs foreseen, and runs that begin and end within the window.
+        tuple of int: runs predicted so, and runs that begin and end within the window.
     """
     ends = x != t
     xp = get_array_module(x)
@@ -53,7 +52,7 @@ def runs_foreseen(x: NdArray, t: NdArray, written: NdArray) -> tuple[int, int]:
 
 
 def periods(n_vocab: int, count: int) -> NDArray[np.int32]:
-    """Tokens of ``count`` periods and the first of the next, which only the end can predict.
+    """Tokens of ``count`` periods, and the first token of the next as the last target.
 
     Args:
         n_vocab (int): size of the vocabulary, at least 2.
@@ -69,13 +68,13 @@ def periods(n_vocab: int, count: int) -> NDArray[np.int32]:
 def free_run(model: Model, tokens: NdArray) -> int:
     """How many tokens the model generates correctly from the first one on, with no help.
 
-    As long as every prediction has been right, a model that reads its own predictions reads the
-    true sequence. So the first mistake of the one is the first mistake of the other, and one pass
-    over the true sequence, a window at a time and no further than the mistake, finds it.
+    While every prediction is right, a model that reads its own predictions reads the true sequence.
+    So both ways make the same first mistake. One pass over the true sequence, a window at a time
+    and no further than the mistake, finds it.
 
     Args:
         model: one of the architectures. Its state is lost: it is reset before and after.
-        tokens (array): the true sequence, int32, ``(n + 1,)``, where the model is.
+        tokens (array): the true sequence, int32, ``(n + 1,)``, on the model's device.
 
     Returns:
         int: from 0 to ``n``.
@@ -87,9 +86,9 @@ def free_run(model: Model, tokens: NdArray) -> int:
 
 
 def first_mistake(model: Model, tokens: NdArray, whole: bool = False) -> int:
-    """As :func:`free_run`, but from the model's present state on, which moves on.
+    """As :func:`free_run`, but from the model's present state, which advances.
 
-    It moves on to the end if ``whole``, else no further than is needed.
+    It advances to the end if ``whole``, else no further than needed.
     """
     n_steps = len(tokens) - 1
     start, window = 0, n_steps if whole else _WINDOW
@@ -106,13 +105,13 @@ def mistakes(model: Model, tokens: NdArray) -> NdArray:
     """Read a piece of the true sequence from the model's present state on.
 
     Args:
-        model: one of the architectures; its state moves on.
+        model: one of the architectures; its state advances.
         tokens (array): int32, ``(n + 1,)``.
 
     Returns:
         array: bool, ``(n,)``: whether the most likely prediction of each next token is wrong.
     """
-    # Checking types would take a fifth of the time of a short window.
+    # Type checks would take a fifth of a short window's time.
     with using_config("train", False), no_backprop_mode():
         logits = as_array(model(tokens[:-1, np.newaxis]))
     return logits.argmax(axis=1) != tokens[1:]

@@ -1,4 +1,4 @@
-"""How far a network counts: one training until it does, and the table that keeps the outcomes."""
+"""How far a network counts: a training until it does, and the table of the outcomes."""
 
 import os
 import time
@@ -20,7 +20,7 @@ from support.files import BadFile, naming, open_file, write_file
 from training.adam import Adam
 from training.options import BATCH_SIZE, LEARNING_RATE
 
-_UPDATES_BETWEEN = 10  # two checks
+_UPDATES_BETWEEN = 10  # checks
 
 
 class Cell(NamedTuple):
@@ -35,16 +35,16 @@ class Cell(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a cell.
+    """The outcome of a cell.
 
     Attributes:
         cell (Cell): the training.
-        updates (int or None): updates after which the free run was perfect over two periods, None
+        updates (int or None): updates after which the free run was perfect over two periods; None
             if the budget was spent before.
-        updates_primed (int or None): the same, had the network been given two periods to read
-            before it ran free; at most ``updates``.
-        longest_free_run (int): tokens, the most of all checks, at most two periods.
-        seconds (float): of one core's time that it took.
+        updates_primed (int or None): the same if the network first read two periods; at most
+            ``updates``.
+        longest_free_run (int): longest free run of all checks, in tokens; at most two periods.
+        seconds (float): time that it took, on one core.
     """
 
     cell: Cell
@@ -69,7 +69,7 @@ def train_cell(cell: Cell) -> Outcome:
     started = time.process_time()
     np.random.seed(cell.seed)
     model = Classifier(ARCHS[cell.arch](cell.n_vocab, cell.unit))
-    checked = model.copy().predictor  # same parameters, a state of its own
+    checked = model.copy().predictor  # same parameters, its own state
     optimizer = Adam(alpha=LEARNING_RATE).setup(model)
     train = ParallelSequentialIterator(get_simple_sequence(cell.n_vocab), BATCH_SIZE)
     updater = BPTTUpdater(train, optimizer, cell.bproplen)
@@ -89,10 +89,10 @@ def train_cell(cell: Cell) -> Outcome:
 
 
 def counts_when_primed(model: Model, two: NDArray[np.int32]) -> bool:
-    """Whether the model, once it has read two periods, runs free over two more with no mistake.
+    """Whether the model, after reading two periods, runs free over two more without a mistake.
 
-    A recurrent state is all zeros but once in a training, at its very start. Where a network fails
-    in a free run only because it has to be led into step before it counts, this tells.
+    In a training the recurrent state is zero only once, at the very start. This finds networks that
+    count, but fail in a free run from the zero state.
     """
     model.reset_state()
     mistakes(model, two)
@@ -100,16 +100,16 @@ def counts_when_primed(model: Model, two: NDArray[np.int32]) -> bool:
 
 
 def read_outcomes(path: str) -> dict[Cell, Outcome]:
-    """Outcomes kept in a table, those of a file that is not there being none.
+    """Outcomes in a table; none if there is no file.
 
-    A last line without an end is what a killed run has left of a row. It is no row, and is removed
-    so that the next one can follow.
+    A last line without a line end is part of a row that a killed run has left. It is removed, so
+    that the next row can follow.
 
     Returns:
         dict: Outcome by Cell.
 
     Raises:
-        BadFile: if the file is no such table.
+        BadFile: if the file is not such a table.
         OSError: if it cannot be read.
     """
     header = ",".join(COLUMNS) + "\n"
@@ -119,10 +119,10 @@ def read_outcomes(path: str) -> dict[Cell, Outcome]:
             with naming(path), open_file(path) as file:
                 text = file.read().decode()
         except UnicodeDecodeError as error:
-            raise BadFile("is no table of this command") from error
+            raise BadFile("is not a table of this command") from error
     whole = text[: text.rfind("\n") + 1]
     if not header.startswith(text[: len(header)]):
-        raise BadFile("is no table of this command")
+        raise BadFile("is not a table of this command")
     if whole != text or not whole:
         whole = whole or header
         write_file(path, lambda file: file.write(whole.encode()))
@@ -131,13 +131,13 @@ def read_outcomes(path: str) -> dict[Cell, Outcome]:
         try:
             outcome = _parse(line.split(","))
         except (ValueError, TypeError) as error:
-            raise BadFile(f"is damaged: line {number} is no outcome") from error
+            raise BadFile(f"is damaged: line {number} is not an outcome") from error
         outcomes[outcome.cell] = outcome
     return outcomes
 
 
 def append_outcome(path: str, outcome: Outcome) -> None:
-    """Add a row to the table, in one write that is on the disk when this returns."""
+    """Add a row to the table, in one write, which is on the disk when this returns."""
     row = ("" if value is None else str(value) for value in (*outcome.cell, *outcome[1:]))
     with naming(path), open(path, "ab") as file:
         file.write((",".join(row) + "\n").encode())

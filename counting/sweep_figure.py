@@ -20,11 +20,11 @@ _WIDTH = 0.8  # of the group of bars of one vocabulary, where 1 is the distance 
 
 
 def draw_limits(outcomes: Sequence[Outcome]) -> "Figure":
-    """Draw the outcomes of cells that differ in architecture, vocabulary and seed only.
+    """Draw the outcomes of cells that differ only in architecture, vocabulary and seed.
 
-    Above, bars: the share of the seeds whose free run became perfect, and in outline that of those
-    which did so after they had read two periods. Below, for each of these seeds a mark at the
-    updates it took, hollow where two periods had to be read before, and a line at their median.
+    Above, bars: the share of the seeds whose free run became perfect, and in outline the share that
+    did so after reading two periods. Below, a mark for each of these seeds at the updates it took,
+    hollow if it had to read two periods first, and a line at their median.
 
     Args:
         outcomes (list of counting.sweep.Outcome): not empty.
@@ -129,7 +129,7 @@ def _add_legend(figure: "Figure", archs: Sequence[str]) -> None:
         line = Line2D([], [], color=color, marker=marker, markerfacecolor=inside, linestyle="")
         return Patch(**patch), line
 
-    handles: list[Any] = []  # matplotlib's hints do not know of pairs
+    handles: list[Any] = []  # matplotlib's type hints do not allow pairs
     for arch in archs:
         style = _style(arch)
         color = style["color"]

@@ -25,12 +25,12 @@ def record(model: Model, tokens: NdArray, layer: int) -> tuple[NDArray, NDArray]
 
     Args:
         model: one of the architectures. Its state is lost: it is reset before and after.
-        tokens (array): the true sequence, int32, ``(n + 1,)``, where the model is.
-        layer (int): which recurrent layer's state to keep, the first is 1.
+        tokens (array): the true sequence, int32, ``(n + 1,)``, on the model's device.
+        layer (int): which recurrent layer's state to keep, from 1.
 
     Returns:
         tuple of numpy.ndarray: the state after each token, ``(n + 1, U)``, for the LSTM its cells;
-        and the probability that the model gives each next token beforehand, ``(n,)``.
+        and the probability that the model gives each next token, ``(n,)``.
     """
     link = recurrent_layers(model)[layer - 1]
     name = link.state_names[0]  # h, or the LSTM's c
@@ -48,7 +48,7 @@ def record(model: Model, tokens: NdArray, layer: int) -> tuple[NDArray, NDArray]
 
 
 def position_in_run(tokens: NDArray[np.integer]) -> NDArray[np.integer]:
-    """How many times each token has appeared in a row by then: 1 1 2 1 2 3 for 1 2 2 3 3 3.
+    """How many times in a row each token has appeared so far: 1 1 2 1 2 3 for 1 2 2 3 3 3.
 
     Args:
         tokens (numpy.ndarray): ``(n,)``, not empty.
@@ -64,8 +64,8 @@ def position_in_run(tokens: NDArray[np.integer]) -> NDArray[np.integer]:
 def correlations(states: NDArray, tokens: NDArray[np.integer]) -> NDArray[np.float64]:
     """Pearson's correlation of each unit with the position in the run, within the runs.
 
-    It is taken over deviations from the mean of each run. Late runs are long, so over all places
-    a unit that only tells how far the period has come would pass for a counter.
+    It correlates deviations from the mean of each run. Late runs are long, so without this a unit
+    that only shows the progress of the period would pass for a counter.
 
     Args:
         states (numpy.ndarray): after each token, ``(n, U)``.

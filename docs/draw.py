@@ -2,7 +2,7 @@
 
 python -m docs.draw
 
-The pictures follow from the code alone: drawn again, they are the same.
+The pictures depend only on the code: drawn again, they are the same.
 """
 
 import math
@@ -22,7 +22,7 @@ from support.drawing import STYLES, save_figure
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 BLUE, ORANGE, GREEN, *_ = (style["color"] for style in STYLES)
-BROWN = "#9A5B00"  # of text about something orange; in that it would be too pale
+BROWN = "#9A5B00"  # for text about something orange, which would be too pale
 GREY = "0.35"
 
 Point = tuple[float, float]
@@ -103,7 +103,7 @@ def draw_truncated_bptt() -> Figure:
 
 
 def draw_window() -> Figure:
-    """What of a window's work is one product, and what is a loop, forward and backward."""
+    """Which part of a window's work is one product and which is a loop, forward and backward."""
     figure, axes = _canvas(width=14.6, height=9.8)
     for left, title, above, below in (
         (
@@ -154,7 +154,7 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
 def _cell(
     axes: Axes, left: float, top: float, token: int | np.integer, edge: str, width: float = 1.8
 ) -> None:
-    """One token: its number, and darker the larger it is."""
+    """One token: its number, on a darker square the larger it is."""
     shade = str(1 - 0.1 * int(token))
     square = Rectangle((left, top), 0.9, 0.9, facecolor=shade, edgecolor=edge, linewidth=width)
     axes.add_patch(square)

@@ -2,8 +2,7 @@
 
 python -m docs.lies FOLDER
 
-Twenty networks are trained into the folder, which takes half an hour of one core. One that is there
-already is not trained again.
+This trains twenty networks into the folder, half an hour on one core. Existing ones are kept.
 """
 
 import os
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOCS = pathlib.Path(__file__).resolve().parent
-# Ways to train, and how the pictures call them.
+# Ways to train, by their names in the pictures.
 TRAININGS = {
     "10 epochs": "-e 10",
     "80 epochs": "-e 80",
@@ -112,7 +111,7 @@ def draw_tile(axes: "Axes", x: float, y: float, number: int, color: str, ink: st
 
 
 def draw_all(networks: dict[tuple[str, str], Model]) -> "Figure":
-    """The answers of every network to every lie, small."""
+    """The answers of every network to every lie, in small panels."""
     figure = new_figure(10.5, layout="constrained")
     from matplotlib.patches import Patch
 

@@ -26,11 +26,11 @@ COMMANDS: dict[str, Callable[[list[str]], object]] = {
 
 
 class _Made(Exception):
-    """A parser that has been made and is about to read a command line."""
+    """Carries a command's parser, which is about to read a command line."""
 
 
 def parser_of(parse: Callable[[list[str]], object]) -> argparse.ArgumentParser:
-    """The parser that a command reads its options with."""
+    """The parser with which a command reads its options."""
 
     def made(parser: ArgumentParser, *_: object) -> None:
         raise _Made(parser)

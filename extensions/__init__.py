@@ -1,1 +1,1 @@
-"""What plugs into a Chainer Trainer and Chainer does not ship."""
+"""Extensions for a Chainer Trainer that Chainer does not ship."""

@@ -1,4 +1,4 @@
-"""The best model of a training, and a learning rate that falls where there is no better one."""
+"""The best model of a training, and a learning rate that falls after an epoch without one."""
 
 import math
 
@@ -17,22 +17,22 @@ _LOSS = "validation/main/loss"
 
 
 class Best(Extension):
-    """Keeps the parameters after the epoch with the lowest validation loss, in a file of their own.
+    """Keeps the parameters after the epoch with the lowest validation loss, in their own file.
 
-    Snapshots hold them, too, so that a training that goes on from one, in whichever folder, ends
-    with the file that it would have written without a break.
+    Snapshots hold them too, so a resumed training, in whichever folder, ends with the same file as
+    an unbroken one.
 
     The learning rate is multiplied by ``decay`` after each epoch whose loss is not the lowest so
     far, as in PyTorch's example of a word language model, and reported as ``lr``.
 
     Args:
-        model (chainer.Link): that is trained, without its loss.
+        model (chainer.Link): the trained model, without its loss.
         path (str or None): the model file; None to keep none.
-        vocabulary (Vocabulary or None): of the data, to be written beside it.
+        vocabulary (Vocabulary or None): of the data, written beside it.
         decay (float or None): in (0, 1); None leaves the learning rate alone.
 
     Attributes:
-        epoch (int): the best so far, 0 before the first evaluation.
+        epoch (int): the best epoch so far, 0 before the first evaluation.
         loss (float): its validation loss, in nats a token.
     """
 
@@ -59,11 +59,11 @@ class Best(Extension):
 
     @staticmethod
     def trigger(trainer: Trainer) -> bool:  # type: ignore[override]
-        """After each evaluation. A trigger of Chainer's would leave its mark in snapshots."""
+        """After each evaluation. Chainer's triggers would add their state to snapshots."""
         return _LOSS in trainer.observation
 
     def initialize(self, trainer: Trainer) -> None:
-        """Set the learning rate to where a snapshot has left it."""
+        """Set the learning rate that a snapshot has left."""
         self._first_lr = trainer.updater.get_optimizer("main").alpha
         self._set_lr(trainer)
 
@@ -91,7 +91,7 @@ class Best(Extension):
         self._write()
 
     def finalize(self) -> None:
-        """Write what a snapshot has brought along, if no epoch has been trained since."""
+        """Write the parameters from a snapshot, if no epoch has been trained since."""
         self._write()
 
     def _write(self) -> None:
@@ -101,7 +101,7 @@ class Best(Extension):
             self._written = True
 
     def serialize(self, serializer: AbstractSerializer) -> None:
-        """Save or restore it; begin anew where a snapshot knows nothing of it."""
+        """Save or restore it; start afresh if a snapshot does not hold it."""
         try:
             self.epoch = serializer("epoch", self.epoch)
             self.loss = float(serializer("loss", self.loss))

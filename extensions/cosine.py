@@ -1,4 +1,4 @@
-"""A learning rate that falls to zero by the end of a training, along half a wave of the cosine."""
+"""A learning rate that falls to zero by the end of a training, along half a cosine wave."""
 
 import math
 
@@ -11,9 +11,9 @@ from chainer.training import PRIORITY_WRITER, Extension, Trainer
 class Cosine(Extension):
     """Sets the optimizer's learning rate before each update, and reports it as ``lr``.
 
-    After the share ``p`` of all epochs it is ``(1 + cos(pi p)) / 2`` of what it began with (I.
+    After the share ``p`` of all epochs it is ``(1 + cos(pi p)) / 2`` of its initial value (I.
     Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR 2017,
-    without the restarts). It follows from where the training is, so there is nothing to save.
+    without the restarts). It depends only on the training's progress, so nothing is saved.
     """
 
     priority = PRIORITY_WRITER
@@ -22,11 +22,11 @@ class Cosine(Extension):
 
     @staticmethod
     def trigger(trainer: Trainer) -> bool:  # type: ignore[override]
-        """Every iteration. A trigger of Chainer's would leave its mark in snapshots."""
+        """Every iteration. Chainer's triggers would add their state to snapshots."""
         return True
 
     def initialize(self, trainer: Trainer) -> None:
-        """Set the rate of the first update, be it after a snapshot or not."""
+        """Set the rate of the first update, after a snapshot too."""
         self._first = trainer.updater.get_optimizer("main").alpha
         self._set(trainer)
 

@@ -1,6 +1,6 @@
 """Evaluation over windows: as Chainer's Evaluator, but not one step at a time.
 
-Where the sequence is the built-in one, it also tells how well the network counts.
+For the built-in sequence it also measures how well the network counts.
 """
 
 from collections import Counter, defaultdict
@@ -25,25 +25,25 @@ from training.processes import here
 class WindowEvaluator(Evaluator):
     """Reports the mean over every prediction of one pass through the iterator.
 
-    Chainer's Evaluator would call the model for each step, and weigh a short last window like a
+    Chainer's Evaluator would call the model for each step, and weight a short last window like a
     full one.
 
     Args:
         iterator (ParallelSequentialIterator): made with ``repeat=False``.
         target (chainer.Link): called as ``target(x, t)``, see :class:`bptt_updater.BPTTUpdater`.
-            Give a copy of the trained model, so that its state is not the training's.
+            Give a copy of the trained model, so that the evaluation has its own state.
         window (int): steps in a window; affects speed and memory only.
         device: where the windows go; a negative number is the CPU.
         eval_hook: called with the evaluator before each evaluation; reset the state there.
         two_periods (numpy.ndarray or None): of the built-in sequence, int32. With it two more
-            values are reported. ``boundary_accuracy`` is the accuracy on the last token of each
-            run, the share of changes that are foreseen; absent where a pass meets none.
-            ``free_run`` is how many of these tokens the model generates correctly from a reset
-            state, see :func:`counting.scores.free_run`. ``target`` is then an ``L.Classifier``.
-        lies (bool): with ``two_periods``, and where the vocabulary allows lies, report
+            values are reported. ``boundary_accuracy`` is the accuracy at the ends of runs, the
+            share of changes that are predicted; absent if a pass meets none. ``free_run`` is how
+            many of these tokens the model generates correctly from a reset state, see
+            :func:`counting.scores.free_run`. ``target`` is then an ``L.Classifier``.
+        lies (bool): with ``two_periods``, and if the vocabulary allows lies, report
             ``keeps_place`` as well, see :func:`counting.lies.keeps_place`.
         run_lengths (bool): report ``run_length_accuracy``, the share of the runs whose length is
-            foreseen, see :func:`counting.scores.runs_foreseen`. ``target`` is then an
+            predicted, see :func:`counting.scores.runs_foreseen`. ``target`` is then an
             ``L.Classifier``.
     """
 
@@ -89,7 +89,7 @@ class WindowEvaluator(Evaluator):
         }
         if self.two_periods is not None:
             if self.lies:
-                # Both begin with two periods, which are read once.
+                # Both begin with the same two periods, which are read once.
                 target.predictor.reset_state()
                 means["free_run"] = first_mistake(target.predictor, self.two_periods, whole=True)
                 means["keeps_place"] = keeps_place(target.predictor)
@@ -98,7 +98,7 @@ class WindowEvaluator(Evaluator):
         return means
 
     def evaluate_window(self, target: Link, x: NdArray, t: NdArray) -> dict[str, tuple[float, int]]:
-        """Means over a window and the number of predictions that each is over, by name."""
+        """Means over a window and the number of predictions in each, by name."""
         observation: dict[str, Variable | NdArray | float] = {}
         with report_scope(observation), no_backprop_mode():
             target(x, t.ravel())
@@ -107,7 +107,7 @@ class WindowEvaluator(Evaluator):
             ends = run_ends(x, t)
             n_ends = int(ends.sum())
             if n_ends:
-                # Counted where the logits are: to select the ends would make a GPU wait.
+                # Counted on the logits' device: selecting the ends would make a GPU wait.
                 right = target.y.array.argmax(axis=1) == t.ravel()
                 means["boundary_accuracy"] = int((right & ends).sum()) / n_ends, n_ends
         if self.run_lengths:
@@ -125,8 +125,8 @@ class WindowEvaluator(Evaluator):
 
 
 def window_length(bprop_len: int, batch_size: int, n_vocab: int) -> int:
-    """Steps in a window of an evaluation: as in training, or more while the logits stay small.
+    """Steps in an evaluation's window: as in training, or more while the logits stay small.
 
-    Long windows are quicker, but every window's logits are in memory at once.
+    Long windows are quicker, but all logits of a window are in memory at once.
     """
     return max(bprop_len, 2**18 // (batch_size * n_vocab))

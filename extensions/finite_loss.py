@@ -16,33 +16,33 @@ from training.processes import here
 
 
 class NotFinite(Exception):
-    """A number of the training is NaN or infinite; the text says which, and when."""
+    """A number of the training is NaN or infinite; the text says which and when."""
 
 
 class FiniteLoss(Extension):
     """Raises NotFinite, naming the iteration, if a loss is not finite.
 
-    Chainer's FailOnNonNumber looks at the parameters, which turn bad one update later, and knows
-    of no snapshot.
+    Chainer's FailOnNonNumber checks the parameters, which turn bad one update later, and ignores
+    snapshots.
 
-    Reading a number from a GPU is waiting until it has done all that it was told to, so there the
-    losses are looked at together, at the latest when an epoch ends and its means are reported. A
-    snapshot in between is safe: it looks at the parameters itself.
+    Reading a number from a GPU waits for all of its pending work. So losses on a GPU are checked
+    together, at the latest when an epoch ends and its means are reported. A snapshot in between is
+    safe: it checks the parameters itself.
     """
 
     trigger = 1, "iteration"
     priority = PRIORITY_EDITOR
     default_name = "finite_loss"
-    most_unseen = 100  # updates that a training on a GPU may go on with bad numbers
+    most_unseen = 100  # updates after which a GPU's losses are checked
 
     def __init__(self) -> None:
         self._unseen: list[NdArray] = []
 
     def __call__(self, trainer: Trainer) -> None:
-        """Note the loss of the last update, and look at all that were noted, if it is time to.
+        """Note the loss of the last update; check all noted losses when it is time.
 
         Raises:
-            NotFinite: if one is not finite, or that of the validation.
+            NotFinite: if one of them, or the validation loss, is not finite.
         """
         loss = trainer.observation["main/loss"].array
         self._unseen.append(loss)
@@ -57,10 +57,10 @@ class FiniteLoss(Extension):
         iteration = trainer.updater.iteration - len(self._unseen)
         losses = self._unseen
         if get_array_module(*losses) is cuda.cupy:
-            losses = cuda.cupy.stack(losses).get()  # one copy in place of one for each
+            losses = cuda.cupy.stack(losses).get()  # one copy instead of one for each
         for loss in losses:
             if not math.isfinite(loss):
-                snapshot.withdraw(iteration)  # the loss is of the parameters before the update
+                snapshot.withdraw(iteration)  # the loss is that of the parameters before the update
             iteration += 1
             _check("loss", loss, iteration)
         self._unseen.clear()
@@ -73,21 +73,21 @@ def _check(name: str, loss: SupportsFloat, iteration: int) -> None:
 
 
 class GlobalMeans(Extension):
-    """Puts the means over the batch in place of those over this process's streams.
+    """Replaces the means over this process's streams by those over the batch.
 
-    ChainerMN's ObservationAggregator sends pickled objects to and fro for each value, weighs all
-    processes alike, and takes away the graph that DumpGraph draws.
+    ChainerMN's ObservationAggregator sends pickled objects back and forth for each value, weights
+    all processes alike, and removes the graph that DumpGraph draws.
     """
 
     priority = PRIORITY_WRITER + 1  # before the evaluation, whose means are over the batch already
 
     @staticmethod
     def trigger(trainer: Trainer) -> bool:  # type: ignore[override]
-        """Every iteration. A trigger of Chainer's would leave its mark in snapshots."""
+        """Every iteration. Chainer's triggers would add their state to snapshots."""
         return True
 
     def __call__(self, trainer: Trainer) -> None:
-        """Replace the values within the arrays observed."""
+        """Replace the values within the observed arrays."""
         arrays = [variable.array for variable in trainer.observation.values()]
         batch_size = trainer.updater.get_iterator("main").batch_size
         here.average(arrays, batch_size)
@@ -95,5 +95,5 @@ class GlobalMeans(Extension):
     def on_error(
         self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
     ) -> None:
-        """Tell the other processes at once; to save and draw what there is may take a while."""
+        """Tell the other processes at once; saving and drawing may take a while."""
         here.leave()

@@ -1,4 +1,4 @@
-"""The log as a file that is whole at any moment, at a cost that does not grow with it."""
+"""The log as a file that is complete at any moment, at a cost that does not grow with it."""
 
 import contextlib
 import json
@@ -17,21 +17,21 @@ from chainer.training import Trainer, extensions
 from extensions.packed_log import BLOCK, Entry, pack, unpack
 from support.files import write_file
 
-_TIMES_BETWEEN = 100  # as long as writing the file takes, it is not written again
+_TIMES_BETWEEN = 100  # pause between two writes, in durations of a write
 _LARGEST_LOSS = math.log(1e300)
 
 
 class LogReport(extensions.LogReport):
     """Chainer's LogReport, for a log of any length and a file that is never half written.
 
-    Chainer's writes and encodes the whole log anew after each epoch, and once more for each
-    snapshot. Here each entry is encoded once. The file is one JSON document, which cannot grow in
-    place without being none for a moment. It is replaced as a whole, and only so often that this
-    takes a hundredth of the time: it lacks the last epochs where these are very short. Snapshots
-    hold them all, and once the training ends the file does.
+    Chainer's encodes and writes the whole log after each epoch, and again for each snapshot. Here
+    each entry is encoded once. The file is one JSON document; growing in place would leave it
+    invalid for a moment. So it is replaced as a whole, and only so often that this takes a
+    hundredth of the time. It may lack the last epochs if these are very short. Snapshots hold them
+    all, and so does the file once the training ends.
 
     Args:
-        postprocess: called with each entry before it is added, to add to it; None for nothing.
+        postprocess: called with each entry before it is added, to extend it; None for nothing.
     """
 
     default_name = "LogReport"
@@ -45,7 +45,7 @@ class LogReport(extensions.LogReport):
         self._begin([])
 
     def _complete(self, entry: Entry) -> None:
-        # Digits beyond are chance, and would take half of what a snapshot has for the log.
+        # Further digits are noise, and would take half of a snapshot's room for the log.
         entry["elapsed_time"] = round(entry["elapsed_time"], 6)
         if self._more is not None:
             self._more(entry)
@@ -55,11 +55,11 @@ class LogReport(extensions.LogReport):
         self._text = bytearray()  # of the entries, as the file has them
         self._n_encoded = 0  # entries in it
         self._n_written = 0  # entries in the file
-        self._packed = bytearray()  # full blocks for snapshots
+        self._packed = bytearray()  # full blocks, for snapshots
         self._n_packed = 0  # entries in them
 
     def initialize(self, trainer: Trainer) -> None:
-        """Write the log that a snapshot has brought along."""
+        """Write the log that a snapshot has restored."""
         self._path = os.path.join(trainer.out, "log")
         self._write()
 
@@ -72,11 +72,11 @@ class LogReport(extensions.LogReport):
     def on_error(
         self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
     ) -> None:
-        """Note that the training has failed: then that is what the user is told."""
+        """Note that the training has failed, so the user is told only that."""
         self._failed = True
 
     def finalize(self) -> None:
-        """Write what the file does not hold yet, also when the training was cut short."""
+        """Write what the file still lacks, even if the training was cut short."""
         with contextlib.suppress(OSError) if self._failed else contextlib.nullcontext():
             self._write()
 
@@ -97,7 +97,7 @@ class LogReport(extensions.LogReport):
         """Save or restore the log.
 
         Raises:
-            ValueError: if what is restored is no log.
+            ValueError: if what is restored is not a log.
         """
         self._trigger.serialize(serializer["_trigger"])
         self._summary.serialize(serializer["_summary"])
@@ -105,10 +105,10 @@ class LogReport(extensions.LogReport):
             serializer("_log", np.frombuffer(self._pack(), np.uint8))
             return
         stored = np.asarray(serializer("_log", None))
-        # Version 1.0 has kept it as JSON.
+        # Version 1.0 kept it as JSON.
         log = json.loads(str(stored)) if stored.dtype.kind == "U" else unpack(stored.tobytes())
         if not isinstance(log, list) or not all(map(_is_entry, log)):
-            raise ValueError("its log is none")
+            raise ValueError("its log is not valid")
         self._begin(log)
 
     def _pack(self) -> bytes:
@@ -130,9 +130,9 @@ def _is_entry(entry: object) -> bool:
 def add_perplexity(entry: dict[str, float]) -> None:
     """Add ``perplexity`` and ``val_perplexity`` to an entry of the log.
 
-    Perplexity, the exponential of the mean loss in nats a token, says among how many tokens the
-    network is undecided, on average. It is left out where no number can hold it. The names are
-    those of Chainer's PTB example.
+    Perplexity is the exponential of the mean loss in nats a token: the number of tokens among which
+    the network is undecided, on average. It is left out if it overflows. The names are those of
+    Chainer's PTB example.
     """
     for name, loss in (("perplexity", "main/loss"), ("val_perplexity", "validation/main/loss")):
         if entry.get(loss, math.inf) < _LARGEST_LOSS:

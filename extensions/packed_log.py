@@ -1,8 +1,8 @@
-"""The entries of a log in few bytes and without loss, for snapshots.
+"""Lossless compression of a log's entries, for snapshots.
 
-An entry of a training takes some 340 bytes as JSON and about 10 here, most of them what is chance
-in two losses and the time. A block holds up to 256 entries, packed by zlib after a line that says
-how many bytes follow. A full block never changes, so a log that grows is packed once.
+An entry takes some 340 bytes as JSON and about 10 here, mostly for the random digits of two losses
+and the time. A block holds up to 256 entries, packed by zlib after a line that gives the number of
+bytes. A full block never changes, so it is packed only once.
 """
 
 import io
@@ -16,12 +16,12 @@ import numpy as np
 Entry = dict[str, float]
 
 BLOCK = 256  # entries
-_MAX_RATIO = 100  # of size unpacked to size packed; a real clock alone keeps it below 25
-_ALWAYS = 2**20  # bytes unpacked that any log may take
+_MAX_RATIO = 100  # of unpacked to packed size; a real clock alone keeps it below 25
+_ALWAYS = 2**20  # bytes that any log may unpack to
 
 
 def pack(entries: Sequence[Mapping[str, float]]) -> bytes:
-    """Pack entries, a block for each stretch of 256 or fewer with the same names and types."""
+    """Pack entries, a block for each group of up to 256 with the same names and types."""
     blocks = []
     for start in range(0, len(entries), BLOCK):
         alike = itertools.groupby(entries[start : start + BLOCK], key=_form)
@@ -44,9 +44,9 @@ def _pack_block(form: list[tuple[str, bool]], entries: Sequence[Mapping[str, flo
         if is_exact:
             bits = millionths.view("<u8")
         described.append((name, whole, is_exact))
-        # From number to number bits change little, most in the low bytes.
+        # From one number to the next few bits change, mostly in the low bytes.
         steps.append(np.diff(bits, prepend=np.uint64(0)))
-    # Zlib finds that once all first bytes of a column are together, all second ones, and so on.
+    # zlib exploits that if all first bytes of a column are together, all second ones, and so on.
     planes = np.array(steps, "<u8").view(np.uint8).reshape(len(form), -1, 8).transpose(0, 2, 1)
     packed = zlib.compress(f"{json.dumps(described)}\n".encode() + planes.tobytes())
     return f"{len(packed)}\n".encode() + packed
@@ -56,8 +56,8 @@ def unpack(packed: bytes) -> list[Entry]:
     """The entries that :func:`pack` was given.
 
     Raises:
-        ValueError, TypeError, zlib.error: if these are none, or would take far more memory than
-            they take here.
+        ValueError, TypeError, zlib.error: if these are not entries, or would unpack to far more
+            than a log can.
     """
     entries: list[Entry] = []
     left = _MAX_RATIO * len(packed) + _ALWAYS

@@ -25,21 +25,21 @@ _SECONDS_BETWEEN = 5
 
 
 class PlotLog(Extension):
-    """Draws values of the trainer's LogReport when the training ends, and now and then before.
+    """Draws values of the trainer's LogReport when the training ends, and sometimes before.
 
-    Chainer's PlotReport imports pyplot, accumulates for itself what LogReport has anyway, and
-    takes a good part of a short training to draw a picture each epoch that nobody looks at.
+    Chainer's PlotReport imports pyplot, accumulates again what LogReport has, and spends a good
+    part of a short training on a picture each epoch that nobody looks at.
 
     Args:
         keys (dict): label of the curve by name of the value in the log.
         label (str): what the vertical axis shows.
         file_name (str): the picture, in the trainer's output folder.
-        scales (dict or None): factor by name of the value, 1 for those that are not there.
+        scales (dict or None): factor by name of the value, 1 for missing names.
         lowest (str): name of the value whose lowest point is marked; empty for none.
     """
 
     trigger = 1, "epoch"
-    priority = -200  # after the snapshot: should drawing fail, that is saved
+    priority = -200  # after the snapshot, which is then saved even if drawing fails
 
     def __init__(
         self,
@@ -61,23 +61,23 @@ class PlotLog(Extension):
         self._failed = False
 
     def initialize(self, trainer: Trainer) -> None:
-        """Remember the trainer for the end, and when it began."""
+        """Remember the trainer and the start time."""
         self._trainer = trainer
         self._drawn_at = time.monotonic()
 
     def __call__(self, trainer: Trainer) -> None:
-        """Draw, unless that was done a moment ago."""
+        """Draw, unless the last picture is only seconds old."""
         if time.monotonic() - self._drawn_at >= _SECONDS_BETWEEN:
             self._draw(trainer)
 
     def on_error(
         self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
     ) -> None:
-        """Note that the training has failed: then that is what the user is told."""
+        """Note that the training has failed, so the user is told only that."""
         self._failed = True
 
     def finalize(self) -> None:
-        """Draw what the last picture does not show yet, also when the training was cut short."""
+        """Draw what the last picture lacks, even if the training was cut short."""
         if self._trainer is not None:
             self._draw(self._trainer)
 
@@ -88,10 +88,10 @@ class PlotLog(Extension):
         path = os.path.join(trainer.out, self.file_name)
         try:
             figure = self._figure(log)
-            # The training waits for its pictures: they are packed quickly rather than tightly.
+            # The training waits for this: compress quickly rather than tightly.
             save_figure(figure, path, pil_kwargs={"compress_level": 1})
         except Exception as error:
-            # A picture can be drawn again from the log; no training is worth losing for it.
+            # The picture can be drawn again from the log, so its failure does not end the training.
             if not self._failed:
                 reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
                 print(one_line(f"warning: {path} cannot be drawn: {reason}"), file=sys.stderr)
@@ -119,14 +119,14 @@ class PlotLog(Extension):
         axes.relim()
         axes.autoscale_view()
         axes.set_ylabel(self.label)
-        # Above the curves, where it hides none of them.
+        # Above the axes, where it hides no curve.
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
         return figure
 
 
 @functools.cache
 def _frame() -> "Figure":
-    """What is alike in all pictures, made once: ticks take longer than curves."""
+    """The part common to all pictures, made once: ticks take longer than curves."""
     figure = new_figure(4)
     from matplotlib.ticker import MaxNLocator
 
@@ -139,7 +139,7 @@ def _frame() -> "Figure":
 
 
 class DumpGraph(extensions.DumpGraph):
-    """Chainer's DumpGraph, but the file is whole or not there, and drawing it is the user's."""
+    """Chainer's DumpGraph, but the file is complete or absent, and the user draws it."""
 
     default_name = "DumpGraph"
 

@@ -1,9 +1,9 @@
-"""Snapshots that hold all a training depends on, and going on from one.
+"""Snapshots that hold all a training depends on, and resuming from one.
 
-A folder holds the snapshots of one way through a training, ``snapshot_iter_N`` after its update N.
-A training that begins there, or goes back to an earlier one, first moves those after that into a
-folder ``earlier-1`` there, the next into ``earlier-2``. So nothing is ever overwritten, and the
-newest snapshot is the one of the highest number.
+A folder holds the snapshots of one training, ``snapshot_iter_N`` after its update N. A training
+that starts there, or resumes an earlier snapshot, first moves the later ones into a folder
+``earlier-1`` there, the next time into ``earlier-2``. So nothing is ever overwritten, and the
+newest snapshot has the highest number.
 """
 
 import contextlib
@@ -43,26 +43,25 @@ _Found = tuple[str, dict[str, Any], dict[str, NDArray]]  # path, what it says of
 
 
 class OtherOptions(Exception):
-    """A snapshot was trained with other fixed options; ``args`` are its own and those of now."""
+    """A snapshot was trained with other fixed options; ``args`` are its own and the given ones."""
 
 
 class Snapshot(Extension):
     """Saves the trainer as ``snapshot_iter_N``, and loads it.
 
-    Chainer's own extension writes a file that can be half there, that takes the recurrent state
-    for nothing and that any training can load. This one says what it was trained with, and is
-    saved once more when the training ends. Of several processes one writes the states of all
-    streams, so that any number of them can go on.
+    Chainer's own extension may leave half a file, leaves out the recurrent state, and lets any
+    training load it. This one records the options of its training, and is saved again when the
+    training ends. One of several processes writes the states of all streams, so any number of
+    processes can resume.
 
     Args:
-        fixed (dict): options by name that a training cannot change on its way.
-        changeable (dict): those that it can.
-        steering (collection of str): those of them that, once changed, make it another run.
+        fixed (dict): options by name that must not change when a training is resumed.
+        changeable (dict): those that may change.
+        steering (collection of str): those of them whose change makes it a different run.
         keep (int or None): how many snapshots of this run stay in the folder, None for all.
         vocabulary (Vocabulary or None): of the data, kept in each snapshot as the array
             ``vocabulary``, its text in UTF-8.
-        set_aside (collection of str): other files of a training, moved together with its
-            snapshots.
+        set_aside (collection of str): other files of a training, moved with its snapshots.
     """
 
     priority = -100  # after everything whose state the snapshot holds
@@ -83,23 +82,23 @@ class Snapshot(Extension):
         self.keep = keep
         self.vocabulary = None if vocabulary is None else to_json(vocabulary).encode()
         self.set_aside = set_aside
-        self._iteration = 0  # that is saved last
+        self._iteration = 0  # saved last
         self._resumed: tuple[int, str] = 0, ""  # iteration and path
         self._own: list[tuple[int, str]] = []  # this run's in the folder, oldest first
         self._trainer: Trainer | None = None
         self._failed = False
 
     def initialize(self, trainer: Trainer) -> None:
-        """Make way in the folder for what is going to be saved."""
+        """Make way in the folder for the new snapshots."""
         self._trainer = trainer
         self.about["arithmetic"] = arithmetic()
         self._own = here.once(self._make_way, trainer.out)
 
     def _make_way(self, folder: str) -> list[tuple[int, str]]:
-        """Move all that is not on the way here; return the rest, oldest first."""
+        """Move what did not lead here; return the snapshots that did, oldest first."""
         iteration, path = self._resumed
         if os.path.realpath(os.path.dirname(path)) != os.path.realpath(folder):
-            iteration = 0  # the way here leads through another folder
+            iteration = 0  # the resumed snapshot is in another folder
         found = numbered(folder)
         others = [found.pop(number) for number in list(found) if number > iteration]
         if others or not iteration:
@@ -107,10 +106,10 @@ class Snapshot(Extension):
         if others:
             latest = max(numbered(folder, _EARLIER), default=0)
             aside = os.path.join(folder, f"{_EARLIER}{latest + 1}")
-            # The lowest first: if this is cut short, the newest of those that are left stays it.
+            # Lowest first: if this is cut short, the newest one is still the newest here.
             move_files(others, aside)
             print(f"Earlier snapshots are now in {aside}", flush=True)
-        # What would be counted and removed has to be ours for certain.
+        # Only snapshots that are certainly ours may be counted and removed.
         return [(n, p) for n, p in found.items() if not self.keep or self._is_own(p)]
 
     def _is_own(self, path: str) -> bool:
@@ -123,7 +122,7 @@ class Snapshot(Extension):
         """Save the trainer unless this iteration is saved already.
 
         Raises:
-            NotFinite: if a parameter is not; nothing is written then.
+            NotFinite: if a parameter is not finite; nothing is written then.
             OSError: if the file cannot be written.
         """
         iteration = trainer.updater.iteration
@@ -141,20 +140,20 @@ class Snapshot(Extension):
         self._own.append((iteration, path))
 
     def confirm(self) -> None:
-        """Take note that what was saved last gives a finite loss: older ones can go."""
+        """Accept the last snapshot, which gives a finite loss, and remove old ones."""
         while self.keep and len(self._own) > self.keep:
             here.once(self._remove, self._own.pop(0)[1])
 
     def _remove(self, path: str) -> None:
-        if self._is_own(path):  # and not put there by another since
+        if self._is_own(path):  # another run may have replaced it since
             try:
                 os.remove(path)
-            except OSError as error:  # one too many is no reason to end a training
+            except OSError as error:  # one file too many must not end a training
                 message = f"warning: {path} cannot be removed: {error.strerror}"
                 print(one_line(message), file=sys.stderr)
 
     def withdraw(self, iteration: int) -> None:
-        """Take back what was saved of this iteration and later: it gives a bad loss."""
+        """Remove what was saved from this iteration on: it gives a bad loss."""
         while self._own and self._own[-1][0] >= iteration:
             number, path = self._own.pop()
             if number > self._resumed[0] and here.rank == 0:
@@ -173,27 +172,27 @@ class Snapshot(Extension):
         return self._good()[-1] if self._good() else None
 
     def advice(self) -> str:
-        """What can be said to a user whose training has failed."""
+        """What to tell a user whose training has failed."""
         there = list(filter(os.path.exists, self._good()))
         return f"the last good snapshot is {there[-1]}" if there else "there is no good snapshot"
 
     def on_error(
         self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
     ) -> None:
-        """Note that what the trainer holds now is not to be saved."""
+        """Note that the trainer's present state must not be saved."""
         self._failed = True
 
     def finalize(self) -> None:
-        """Save what the last snapshot does not hold yet, unless the training has failed."""
+        """Save what the last snapshot lacks, unless the training has failed."""
         if self._trainer is not None and not self._failed:
             self(self._trainer)
             self.confirm()
 
     def resume(self, path: str, trainer: Trainer) -> None:
-        """Go on from a snapshot; print what has changed since.
+        """Resume from a snapshot; print what has changed since.
 
         Raises:
-            BadFile: if the file is none, or is damaged, or cannot be read.
+            BadFile: if the file is not a snapshot, is damaged, or cannot be read.
             OtherOptions: if it was trained with other fixed options.
         """
         self._go_on(here.once(self._load, path, trainer), trainer)
@@ -201,19 +200,19 @@ class Snapshot(Extension):
     def _load(self, path: str, trainer: Trainer, number: int | None = None) -> _Found:
         about = read_about(path)
         if number not in (None, about["iteration"]):
-            raise BadFile("is of another update than its name says")
+            raise BadFile("is of a different update than its name says")
         if about["fixed"] != self.about["fixed"]:
             raise OtherOptions(about["fixed"], self.about["fixed"])
         return path, about, load_snapshot(path, about, trainer)
 
     def resume_newest(self, trainer: Trainer) -> None:
-        """Go on from the newest usable snapshot in the trainer's folder, if there is one.
+        """Resume from the newest usable snapshot in the trainer's folder, if there is one.
 
-        Those in the folders ``earlier-N`` are older than those beside them. What is damaged or
-        was trained with other options is passed over, and named.
+        Snapshots in a folder ``earlier-N`` are older than those beside the folder. Damaged ones and
+        those trained with other options are passed over, and named.
 
         Raises:
-            CommandError: if a snapshot cannot be read, which may be the newest.
+            CommandError: if a snapshot cannot be read: it may be the newest.
             OSError: if a folder cannot be listed.
         """
         self._go_on(here.once(self._load_newest, trainer), trainer)
@@ -236,7 +235,7 @@ class Snapshot(Extension):
         return None
 
     def _go_on(self, found: _Found | None, trainer: Trainer) -> None:
-        """Bring what rank 0 has loaded to all processes, and say what has changed since."""
+        """Pass what rank 0 has loaded to all processes, and say what has changed since."""
         if found is None:
             return
         path, about, arrays = found
@@ -261,7 +260,7 @@ class Snapshot(Extension):
 
 
 def _changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """What is not as it was, in words by its name."""
+    """What has changed, in words by name."""
     return {
         name: f"{name} is {value}, was {was.get(name)}"
         for name, value in now.items()

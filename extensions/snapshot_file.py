@@ -1,6 +1,6 @@
-"""Snapshot files: what they say of themselves, and loading them whole or not at all.
+"""Snapshot files: what they say of themselves, and loading them completely or not at all.
 
-When one is taken, and which is gone on from, is the matter of ``snapshot.py``.
+``snapshot.py`` decides when one is saved and which one is resumed.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 from support.files import BadFile, read_arrays, write_arrays
 from training.processes import here
 
-NAME = "snapshot_iter_"  # and the number of its update
+NAME = "snapshot_iter_"  # followed by the number of the update
 _FORMAT = 2
 _MODEL = "updater/model:main"
 _OPTIMIZER = "updater/optimizer:main"
 _STATE = "updater/state"
-_MOMENTS = ("m", "v")  # that Adam keeps of each parameter
+_MOMENTS = ("m", "v")  # Adam keeps them for each parameter
 # What a snapshot says of itself, as JSON.
 _FIELDS = {
     "run": str,
@@ -43,7 +43,7 @@ def save_snapshot(path: str, about: Mapping[str, Any], arrays: Mapping[str, Arra
 
     Args:
         path (str): the file.
-        about (dict): what it is to say of itself, but for ``arrays``; see ``_FIELDS``.
+        about (dict): what it says of itself, except ``arrays``; see ``_FIELDS``.
         arrays (dict): state of the trainer, see :func:`arrays_of`.
 
     Raises:
@@ -54,7 +54,7 @@ def save_snapshot(path: str, about: Mapping[str, Any], arrays: Mapping[str, Arra
 
 
 def numbered(folder: str, name: str = NAME) -> dict[int, str]:
-    """Paths of all in the folder that is called ``name`` and a number, by that, lowest first.
+    """Paths of the entries ``name`` plus a number in the folder, by number, lowest first.
 
     Raises:
         OSError: if the folder is there but cannot be listed.
@@ -72,7 +72,7 @@ def read_about(path: str) -> dict[str, Any]:
     """What a snapshot says of itself.
 
     Raises:
-        BadFile: if it says nothing, or is unreadable. Its seal is not looked at.
+        BadFile: if it says nothing, or is unreadable. The seal is not checked.
     """
     return _parse(read_arrays(path, only="snapshot").get("snapshot"))
 
@@ -82,29 +82,29 @@ def _parse(text: object) -> dict[str, Any]:
         about = json.loads(str(text))
         version = about["format"]
         if version == 1:
-            about["arithmetic"] = {}  # of which it knew nothing
+            about["arithmetic"] = {}  # version 1 did not record it
         if version not in (1, _FORMAT):
             raise BadFile("is a snapshot of another version of this program")
         known = all(type(about[name]) is _FIELDS[name] for name in _FIELDS)
     except (ValueError, TypeError, KeyError, RecursionError):
         known = False
     if not known:
-        raise BadFile("is no snapshot of this program")
+        raise BadFile("is not a snapshot of this program")
     return about
 
 
 def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> dict[str, NDArray]:
-    """Bring the trainer to the state that the snapshot holds, or raise BadFile and leave it.
+    """Bring the trainer to the snapshot's state, or raise BadFile and leave it unchanged.
 
     Returns:
         dict: the arrays of the snapshot by name, for :func:`restore` in other processes.
     """
     optimizer = trainer.updater.get_optimizer("main")
     n_bytes = sum(param.array.nbytes for param in optimizer.target.params())
-    # Parameters, Adam's two moments, the best parameters and, generously, recurrent state and log.
+    # Parameters, Adam's two moments, the best parameters, and ample room for state and log.
     arrays = read_arrays(path, limit=5 * n_bytes + 2**28)
     if _parse(arrays.pop("snapshot", None)) != about or _manifest(arrays) != about["arrays"]:
-        raise BadFile("does not hold the arrays that it says")
+        raise BadFile("does not hold the arrays that it lists")
     for name, expected in _expected(trainer).items():
         array = arrays.get(name)
         if array is None or (array.shape, array.dtype) != (expected.shape, expected.dtype):
@@ -113,7 +113,7 @@ def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> dict
     if bad:
         raise BadFile(f"holds a number that is not finite, {bad}")
     now = DictionarySerializer()
-    with contextlib.suppress(RuntimeError):  # at the end: before it runs, no time has elapsed
+    with contextlib.suppress(RuntimeError):  # raised last: a new trainer has no elapsed time
         now.save(trainer)
     before = {name: np.array(array) for name, array in now.target.items()}
     try:
@@ -122,7 +122,7 @@ def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> dict
         if min(iterations) < 1 or len(set(iterations)) > 1:
             raise ValueError("its iterations contradict each other")
     except Exception as error:
-        # Nothing but a file made on purpose comes here. What is not there yet is zero.
+        # Only a forged file comes here. State that the trainer did not have yet is set to zero.
         new = {name: np.zeros_like(arrays[name]) for name in arrays.keys() - before.keys()}
         NpzDeserializer({**new, **before}).load(trainer)
         raise BadFile(f"does not fit this version of the program ({error})") from error
@@ -130,10 +130,10 @@ def load_snapshot(path: str, about: Mapping[str, Any], trainer: Trainer) -> dict
 
 
 def _expected(trainer: Trainer) -> dict[str, NDArray]:
-    """Arrays of the shapes and types that those of a snapshot must have, by name.
+    """Arrays of the shapes and types that a snapshot's arrays must have, by name.
 
-    Chainer loads what can be cast, and a state whatever it is. The model tells the shapes of its
-    state by reading a token of each stream.
+    Chainer loads whatever can be cast, and a state of any shape. The model reads a token of each
+    stream to show the shapes of its state.
     """
     expected = {}
     model = trainer.updater.get_optimizer("main").target.copy()
@@ -149,18 +149,18 @@ def _expected(trainer: Trainer) -> dict[str, NDArray]:
     states = DictionarySerializer()
     for path, link in stateful:
         link.serialize_state(states[_STATE + path])
-    # Numbers, as of dropout, are read as such; snapshots of 1.0 knew them of the LSTM only.
+    # Plain numbers, as of dropout, need no check; snapshots of 1.0 hold them for the LSTM only.
     return {**expected, **{name: array for name, array in states.target.items() if np.ndim(array)}}
 
 
 def restore(arrays: Mapping[str, NDArray], trainer: Trainer) -> None:
-    """Bring the trainer to the state in the arrays; of the streams, to that of this process's."""
+    """Bring the trainer to the state in the arrays, with this process's streams only."""
     states = {name: here.own(array) for name, array in _states(arrays).items()}
     NpzDeserializer({**arrays, **states}).load(trainer)
 
 
 def all_streams(arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    """The arrays of one process, with the states of the streams of all."""
+    """The arrays of one process, with the states of all processes' streams."""
     shares = here.gather(_states(arrays))
     states = {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
     return {**arrays, **states}
@@ -172,7 +172,7 @@ def _states(arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
 
 
 def arrays_of(trainer: Trainer) -> dict[str, NDArray]:
-    """Arrays by name; those of the trainer itself, not copies."""
+    """Arrays by name; the trainer's own, not copies."""
     serializer = DictionarySerializer()
     serializer.save(trainer)
     return serializer.target
@@ -187,9 +187,9 @@ def _manifest(arrays: Mapping[str, ArrayLike]) -> dict[str, list]:
 
 
 def not_finite(arrays: Mapping[str, ArrayLike]) -> str | None:
-    """What holds NaN, or is a parameter and holds infinity; None if nothing does.
+    """Name of an array that holds NaN, or of a parameter that holds infinity; None if none does.
 
-    Adam's second moment may be infinite where a gradient's square is: its parameter then stays.
+    Adam's second moment is infinite if a gradient's square is: its parameter then stays.
     """
     for name, array in arrays.items():
         if np.asarray(array).dtype.kind != "f":

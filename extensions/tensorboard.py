@@ -1,7 +1,7 @@
-"""The training as TensorBoard shows it: scalars, parameter histograms and a picture each epoch.
+"""The training for TensorBoard: scalars, parameter histograms and a picture each epoch.
 
-The format is written with TensorBoard's own package. Who looks at the events has it anyway;
-tensorboardX would be a second package that writes the same bytes.
+TensorBoard's own package writes the format. Readers of the events have it anyway; tensorboardX
+would be a second package for the same bytes.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ class TensorBoard(Extension):
     """Writes events into the folder ``tensorboard`` of the trainer's output folder.
 
     Each value in the trainer's LogReport becomes a scalar, each parameter of the trained model a
-    histogram; the step is the epoch. A training that is resumed, or begun again, writes a new file,
-    and TensorBoard then forgets what earlier ones hold of the same and of later epochs.
+    histogram; the step is the epoch. A training that is resumed or restarted writes a new file, and
+    TensorBoard then drops the same and later epochs of earlier files.
 
     Args:
-        picture: called each epoch without arguments, gives a ``matplotlib.figure.Figure``, shown as
-            "counting"; None for no picture.
+        picture: called each epoch without arguments; returns a ``matplotlib.figure.Figure``, shown
+            as "counting"; None for no picture.
 
     Raises:
         ImportError: if TensorBoard is not installed.
@@ -55,10 +55,10 @@ class TensorBoard(Extension):
         self._summary_pb2 = summary_pb2
         self._record_writer = RecordWriter
         self._writer: RecordWriter | None = None
-        self._path: str | None = None  # of the events; also once they cannot be written any more
+        self._path: str | None = None  # of the events, even if they can no longer be written
 
     def __call__(self, trainer: Trainer) -> None:
-        """Write the epoch that has ended; where that fails, warn and write no more."""
+        """Write the epoch that has ended; if that fails, warn and write no more."""
         log = trainer.get_extension("LogReport").log
         if not log or log[-1]["iteration"] != trainer.updater.iteration:
             return
@@ -70,7 +70,7 @@ class TensorBoard(Extension):
                 self._add(self._writer, epoch, summary=self._summary(trainer, log[-1]))
                 self._writer.flush()
         except OSError as error:
-            # No training is worth losing for this.
+            # This must not end a training.
             print(f"warning: {self._path}: {error.strerror}", file=sys.stderr)
             self._writer = None
 
@@ -86,7 +86,7 @@ class TensorBoard(Extension):
         writer = self._record_writer(open(path, "wb"))  # noqa: SIM115 - finalize closes it
         self._writer = writer
         self._add(writer, 0, file_version="brain.Event:2")
-        # From this epoch on, what earlier files hold is of a training that was given up.
+        # From this epoch on, earlier files belong to a training that was abandoned.
         session = self._event_pb2.SessionLog
         self._add(writer, epoch, session_log=session(status=session.START))
 
@@ -104,7 +104,7 @@ class TensorBoard(Extension):
         model = trainer.updater.get_optimizer("main").target.predictor
         for path, param in sorted(model.namedparams()):
             values.append(value(tag=f"parameters{path}", histo=self._histogram(param.array)))
-        # A free run that overflows has no picture. Whether the training ends is not decided here.
+        # A free run that overflows has no picture, but must not end the training here.
         with contextlib.suppress(FloatingPointError):
             if self.picture is not None:
                 values.append(value(tag="counting", image=self._image(self.picture())))

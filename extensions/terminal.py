@@ -29,7 +29,7 @@ _LEAST, _MOST = 6, 10  # characters of a number: 1.2e-5 has as many as 0.0012, a
 
 
 class _WithoutControlCharacters:
-    """Standard output for a file or a pipe: Chainer's erasing of the bar is not for them."""
+    """Standard output for a file or a pipe, without the codes with which Chainer erases its bar."""
 
     def write(self, text: str) -> int:
         return sys.stdout.write(text.replace(ERASE, ""))
@@ -39,31 +39,31 @@ class _WithoutControlCharacters:
 
 
 def print_report(entries: Sequence[str]) -> extensions.PrintReport:
-    """Chainer's PrintReport on standard output: without control characters if that is no terminal,
-    and on a terminal that is too narrow, with a table that fits."""
+    """Chainer's PrintReport on standard output, without control characters if that is not a
+    terminal, and with a table that fits if the terminal is too narrow."""
     if not sys.stdout.isatty():
         return extensions.PrintReport(entries, out=_WithoutControlCharacters())
     report = extensions.PrintReport(entries, out=sys.stdout)
     columns = shutil.get_terminal_size().columns
-    # Each row ends with the two spaces that part columns.
+    # Each row ends with the two spaces that separate columns.
     if sum(max(10, len(entry)) + 2 for entry in entries) <= columns:
         return report
     return NarrowReport(entries, columns)
 
 
 class NarrowReport(extensions.PrintReport):
-    """A PrintReport with short headings, and as many digits as there is room for.
+    """A PrintReport with short headings, and as many digits as fit.
 
     Args:
         entries (list of str): names of values in the log.
-        columns (int): characters of a line of the terminal.
+        columns (int): width of the terminal in characters.
     """
 
     def __init__(self, entries: Sequence[str], columns: int) -> None:
         super().__init__(entries, out=sys.stdout)
         headings = [_HEADINGS.get(entry, entry) for entry in entries]
         least = [max(len(heading), _LEAST) for heading in headings]
-        # A line that fills the last column would wrap on some terminals.
+        # A line that fills the last column wraps on some terminals.
         more = max(columns - 1 - sum(least) - (len(least) - 1), 0) // len(least)
         self._widths = [width + min(more, _MOST - _LEAST) for width in least]
         self._header = self._row(headings)
@@ -82,7 +82,7 @@ class NarrowReport(extensions.PrintReport):
 
 
 def _fitting(value: float, width: int) -> str:
-    """The number with at most six digits, as Chainer's, or as many as there is room for."""
+    """The number with at most six digits, as in Chainer's report, or as many as fit."""
     texts = [f"{value:.{digits}g}" for digits in range(6, 0, -1)]
     return next((text for text in texts if len(text) <= width), texts[-1])
 
@@ -90,7 +90,7 @@ def _fitting(value: float, width: int) -> str:
 class ProgressBar(Extension):
     """One line with epoch, iteration, tokens a second and the time left, for terminals.
 
-    Chainer's bar takes four lines and knows no tokens.
+    Chainer's bar takes four lines and shows no tokens.
     """
 
     priority = -300
@@ -101,7 +101,7 @@ class ProgressBar(Extension):
 
     @staticmethod
     def trigger(trainer: Trainer) -> bool:  # type: ignore[override]
-        """Every iteration. A trigger of Chainer's would leave its mark in snapshots."""
+        """Every iteration. Chainer's triggers would add their state to snapshots."""
         return True
 
     def initialize(self, trainer: Trainer) -> None:
@@ -109,7 +109,7 @@ class ProgressBar(Extension):
         self._started = time.monotonic(), trainer.updater.epoch_detail
 
     def __call__(self, trainer: Trainer) -> None:
-        """Draw the bar, if it was not drawn a moment ago."""
+        """Draw the bar, unless it was drawn a moment ago."""
         now = time.monotonic()
         if now - self._shown_at < _SECONDS_BETWEEN:
             return
@@ -117,7 +117,7 @@ class ProgressBar(Extension):
         started_at, started_epoch = self._started
         epoch = trainer.updater.epoch_detail
         n_epochs, _ = trainer.stop_trigger.get_training_length()
-        # At a high epoch an update of few tokens is too small a step for a float.
+        # At a high epoch a short update may not change the float at all.
         epochs_per_second = max(epoch - started_epoch, 1e-12) / (now - started_at)
         tokens = epochs_per_second * len(trainer.updater.get_iterator("main").dataset)
         seconds = max(n_epochs - epoch, 0) / epochs_per_second
@@ -130,6 +130,6 @@ class ProgressBar(Extension):
         sys.stdout.flush()
 
     def finalize(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         sys.stdout.write(ERASE)
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The architectures, and the table of the names that the commands know them by."""
+"""The architectures, and the table of their names in the commands."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -17,9 +17,9 @@ from models.rnn_for_lm import RNNForLM
 
 
 class Model(Protocol):
-    """What the commands ask of an architecture, beside being a ``chainer.Chain``.
+    """What the commands need of an architecture, besides its being a ``chainer.Chain``.
 
-    The embedding's ``W``, ``(V, U)``, tells the sizes.
+    The embedding's ``W``, ``(V, U)``, gives the sizes.
     """
 
     embed: EmbedID

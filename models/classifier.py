@@ -1,4 +1,4 @@
-"""What a window of predictions is judged by: mean cross entropy, and accuracy."""
+"""How a window of predictions is judged: mean cross entropy, and accuracy."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,10 @@ from models.windows.function import Arrays, Gradients, WindowFunction
 
 
 class Classifier(L.Classifier):
-    """``chainer.links.Classifier`` whose loss and accuracy are those of this module.
+    """``chainer.links.Classifier`` with the loss and accuracy of this module.
 
-    They are what Chainer's are by default, without the options that cost an update of a small
-    network a tenth of its time.
+    They equal Chainer's defaults. The options of Chainer's functions cost a small network a tenth
+    of each update.
 
     Args:
         predictor (chainer.Link): maps a window of ids to logits ``(N, V)``.
@@ -31,7 +31,7 @@ def softmax_cross_entropy(y: Variable, t: NdArray) -> Variable:
 
     Args:
         y (Variable): logits, ``(N, V)``.
-        t (array): the ids that were to be predicted, integers below ``V``, ``(N,)``.
+        t (array): the true ids, integers below ``V``, ``(N,)``.
 
     Returns:
         Variable: of shape ``()``.
@@ -40,7 +40,7 @@ def softmax_cross_entropy(y: Variable, t: NdArray) -> Variable:
 
 
 def accuracy(y: Variable, t: NdArray) -> Variable:
-    """Share of the predictions in which the largest logit is the right one; as for the loss."""
+    """Share of predictions whose largest logit is the right one; arguments as for the loss."""
     xp = get_array_module(y)
     right = as_array(y).argmax(axis=1) == as_array(t)
     return as_variable(xp.asarray(right.sum() / len(right), y.dtype))

@@ -1,4 +1,4 @@
-"""Dropout between the layers of a model, in one way for all architectures."""
+"""Dropout between the layers of a model, the same for all architectures."""
 
 import contextlib
 import itertools
@@ -21,21 +21,21 @@ class Dropout(Stateful):
     """Mix-in for a model with dropout on the connections that are not recurrent.
 
     W. Zaremba et al., "Recurrent neural network regularization", 2014. It acts in training only
-    (``chainer.config.train``). What it drops next is part of the model's state: a training that is
-    resumed drops what it would have dropped.
+    (``chainer.config.train``). The place in the masks is part of the model's state, so a resumed
+    training drops the same elements as an unbroken one.
 
     Attributes:
         dropout_ratio (float): probability that an element is dropped, in [0, 1).
         seed (int): of the masks; drawn from NumPy's global generator.
-        steps (int): steps of training read so far; with the seed it determines the next masks.
-        first_stream (int): number of the first stream that it reads, where there are others.
+        steps (int): training steps read so far; with the seed they determine the next masks.
+        first_stream (int): number of the first stream it reads, where processes share them.
     """
 
     state_names: tuple[str, ...] = ()
     dropout_ratio = 0.0
 
     def begin_dropout(self) -> None:
-        """Draw the seed. Call it when all parameters are made, so that they do not depend on it."""
+        """Draw the seed. Call this after the parameters are drawn: they must not depend on it."""
         self.seed = int(np.random.randint(2**31))
         self.steps = 0
         self.first_stream = 0
@@ -44,8 +44,8 @@ class Dropout(Stateful):
         """Dropout for one window of ids ``(T, B)``, or for a step ``(B,)``.
 
         Returns:
-            callable: to be called with the inputs ``(T, B, n)`` of each layer in turn, of the
-            output layer as well; gives what is left of them.
+            callable: takes the inputs ``(T, B, n)`` of each layer in turn, including the output
+            layer; returns them with elements dropped.
         """
         first_step = self.steps
         if config.train:
@@ -63,8 +63,8 @@ class Dropout(Stateful):
         return drop
 
     def serialize_state(self, serializer: AbstractSerializer) -> None:
-        """Save or restore the state, and what the next masks follow from."""
+        """Save or restore the state, and what determines the next masks."""
         super().serialize_state(serializer)
-        with contextlib.suppress(KeyError):  # snapshots of 1.0 knew them of the LSTM only
+        with contextlib.suppress(KeyError):  # snapshots of 1.0 hold them for the LSTM only
             self.seed = serializer("seed", self.seed)
             self.steps = serializer("steps", self.steps)

@@ -1,6 +1,6 @@
-"""What a model writes when it reads its own predictions, the likeliest ones or sampled ones.
+"""A model reads its own predictions, the most likely ones or sampled ones.
 
-Not about what the ids stand for, nor about whether they are right.
+What the ids stand for, and whether they are right, is decided elsewhere.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +18,11 @@ from models.steps import stepper
 
 Choice = Callable[[NdArray], int]
 
-_CHUNK = 256  # tokens of a prime that are read as one window
+_CHUNK = 256  # tokens of a prime read as one window
 
 
 def most_likely(logits: NdArray) -> int:
-    """The id with the largest logit, the smallest of them if there are several.
+    """The id with the largest logit; the smallest such id if there are several.
 
     Args:
         logits (array): ``(V,)``, on any device.
@@ -35,11 +35,11 @@ def sampler(temperature: float = 1.0, top_k: int | None = None, seed: int = 0) -
 
     Args:
         temperature: above 0; below 1 likely ids become likelier, above 1 the choice evens out.
-        top_k: draw among this many ids with the largest logits only; None for all of them.
+        top_k: draw only from this many ids with the largest logits; None for all.
         seed: the same seed draws the same ids.
 
     Returns:
-        callable: takes logits ``(V,)`` on any device, gives an id, each time drawn anew.
+        callable: takes logits ``(V,)`` on any device, returns a newly drawn id.
     """
     random = np.random.RandomState(seed)  # its numbers are the same in every version of NumPy
 
@@ -81,12 +81,12 @@ def stream(
     length: int,
     choose: Choice = most_likely,
 ) -> Iterator[int]:
-    """The ids that :func:`generate` generates, each as soon as it is chosen.
+    """The ids that :func:`generate` appends, each as soon as it is chosen.
 
     Args:
-        model: one of the architectures. Its state is lost: it is reset before and after. Until the
-            last id nobody else may use the model, or change its weights.
-        prime: ids to begin with, at least one. However many they are, they take little memory.
+        model: one of the architectures. Its state is lost: it is reset before and after. Do not
+            use the model or change its weights before the last id.
+        prime: ids to begin with, at least one. Even a long prime takes little memory.
         length: how many ids to generate.
         choose: gives the next id for logits ``(V,)``.
 
@@ -96,7 +96,7 @@ def stream(
     xp = model.xp
 
     def read(ids: Sequence[int] | NDArray[np.integer]) -> NdArray:
-        # Whoever takes the ids computes in between, in a mode of their own.
+        # The caller computes between two ids, in a mode of its own.
         with using_config("train", False), no_backprop_mode():
             return as_array(model(xp.asarray(ids, np.int32)[:, None]))[-1]
 

@@ -1,8 +1,8 @@
 """GRU: one layer of gated recurrent units between an embedding and an output layer.
 
-The tutorial has no such model. It is here as the example of how an architecture is added, and so
-this file holds all of it: the model, its layer, and the layer's recurrence over a whole window, in
-the notation of ``windows/elman.py``.
+The tutorial has no such model. It is the example of how to add an architecture, so this file holds
+all of it: the model, its layer, and the layer's recurrence over a whole window, in the notation of
+``windows/elman.py``.
 """
 
 import chainer_compat
@@ -70,11 +70,11 @@ def gru(
 
     The gates ``r = sigmoid(W_r x_t + U_r h_{t-1})`` and ``z = sigmoid(W_z x_t + U_z h_{t-1})``, the
     candidate ``a = tanh(W x_t + U (r * h_{t-1}))``, the state ``h_t = (1 - z) * h_{t-1} + z * a``;
-    each of the six products has a bias. Without a previous state, the terms that hold it are absent
-    from the first step, their biases too.
+    each of the six products has a bias. Without a previous state, the first step omits the terms
+    that hold it, with their biases.
 
     K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
-    machine translation", EMNLP 2014, where ``z`` and ``1 - z`` change places. As there, the reset
+    machine translation", EMNLP 2014, where ``z`` and ``1 - z`` are swapped. As there, the reset
     gate acts before the matrix product; in cuDNN and PyTorch it acts after.
 
     Args:
@@ -95,15 +95,15 @@ def gru(
 class GRURecurrence(Recurrence):
     """:func:`gru`.
 
-    In the loop ``r``, ``z`` and ``a`` are blocks ``(3, B, U)``. Backward, with ``g_r``, ``g_z`` and
-    ``g_a`` those of the sums that ``sigmoid`` and ``tanh`` are taken of, and ``p = r * h_{t-1}``,
-    from the last step to the first::
+    In the loop ``r``, ``z`` and ``a`` are blocks ``(3, B, U)``. Let ``p = r * h_{t-1}``, and let
+    ``g_r``, ``g_z`` and ``g_a`` be the gradients before ``sigmoid`` and ``tanh``. Backward, from
+    the last step to the first::
 
         g_z = g_h_t * (a - h_{t-1}) * z * (1 - z)        g_a = g_h_t * z * (1 - a^2)
         g_p = g_a @ U                                    g_r = g_p * h_{t-1} * r * (1 - r)
         g_h_{t-1} += g_h_t * (1 - z) + g_p * r + g_r @ U_r + g_z @ U_z
 
-    Every factor that holds no gradient is computed for the whole window before.
+    Factors without a gradient are computed beforehand for the whole window.
     """
 
     inputs_are = "T B I", *3 * ("U I", "U", "U U", "U")

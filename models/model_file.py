@@ -15,15 +15,15 @@ from support.files import BadFile, read_arrays, write_arrays
 
 
 def model_path(folder: str, arch: str, best: bool = False) -> str:
-    """Where a training saves its last model, or its best, and where it is looked for."""
+    """Where a training saves its last or best model, and where the commands look for it."""
     return os.path.join(folder, f"{arch}_simple_sequence{'.best' if best else ''}.model")
 
 
 def parameter_shapes(arch: str, n_vocab: int, n_units: int) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter by its path, without building the model.
 
-    Sizes of a model are the vocabulary or multiples of the units. A tiny model, in which no
-    vocabulary is a multiple of the units, tells which.
+    Each size is the vocabulary or a multiple of the units. A tiny model, whose vocabulary is no
+    multiple of its units, shows which.
     """
     random_state = np.random.get_state()
     tiny = ARCHS[arch](3, 5)
@@ -37,7 +37,7 @@ def parameter_shapes(arch: str, n_vocab: int, n_units: int) -> dict[str, tuple[i
 def save_model(path: str, model: Link) -> None:
     """Write the model's parameters; the file is there complete or not at all.
 
-    Equal models give equal files. Chainer's own order of the parameters is another in every run.
+    Equal models give equal files, although Chainer orders the parameters differently in every run.
 
     Raises:
         OSError: if that fails.
@@ -51,14 +51,14 @@ def save_parameters(path: str, parameters: Mapping[str, NDArray]) -> None:
 
 
 def parameters_of(model: Link) -> dict[str, NDArray]:
-    """The model's parameters by their paths; on the CPU those of the model, not copies."""
+    """The model's parameters by their paths; on the CPU the arrays themselves, not copies."""
     serializer = DictionarySerializer()
     serializer.save(model)
     return serializer.target
 
 
 def load_model(path: str) -> tuple[str, Model]:
-    """Build the model that a file holds, its architecture and sizes read from the file.
+    """Build the model that a file holds; the file determines architecture and sizes.
 
     Args:
         path (str): written by :func:`save_model`, or by the tutorial's own code.
@@ -67,7 +67,7 @@ def load_model(path: str) -> tuple[str, Model]:
         tuple: name of the architecture, and the model, on the CPU.
 
     Raises:
-        BadFile: if the file is no whole model of one of the architectures.
+        BadFile: if the file is not a complete model of one of the architectures.
     """
     arrays = read_arrays(path, sealed=False)
     arch, n_vocab, n_units = _recognise(arrays)
@@ -88,7 +88,7 @@ def _recognise(arrays: Mapping[str, NDArray]) -> tuple[str, int, int]:
         for arch in ARCHS:
             if shapes == parameter_shapes(arch, n_vocab, n_units):
                 if any(array.dtype.kind != "f" for array in arrays.values()):
-                    raise BadFile("holds parameters that are no floating-point numbers")
+                    raise BadFile("holds parameters that are not floating-point numbers")
                 return arch, n_vocab, n_units
     if "snapshot" in arrays:
         raise BadFile("is a snapshot, not a model")

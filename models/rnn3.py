@@ -1,4 +1,4 @@
-"""RNN3: three layers that each read their input joined with a state beside the output."""
+"""RNN3: three layers that map input and state, joined, to output and next state."""
 
 from collections.abc import Callable
 

@@ -49,7 +49,7 @@ class RNNForLM(Dropout, Chain):
         self.begin_dropout()
 
     def reset_state(self) -> None:
-        """Forget everything read so far. The dropout masks go on; they are not memory."""
+        """Forget everything read so far. The dropout masks continue: they are not memory."""
         self.l1.reset_state()
         self.l2.reset_state()
 

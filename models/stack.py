@@ -18,8 +18,8 @@ class Stack(Dropout, Chain):
     Args:
         n_vocab (int): size of the vocabulary, ``V``.
         n_units (int): units of the embedding and of each block's output, ``U``.
-        block: called once for each layer, gives a link that maps a window of inputs ``(T, B, U)``
-            to outputs of the same shape and has ``reset_state()``.
+        block: called once for each layer; returns a link that maps a window of inputs
+            ``(T, B, U)`` to outputs of the same shape and has ``reset_state()``.
     """
 
     def __init__(self, n_vocab: int, n_units: int, block: Callable[[], Link]) -> None:

@@ -1,4 +1,4 @@
-"""What recurrent layers share: a state that outlives the call, and can be saved."""
+"""What recurrent layers share: a state that outlives the call and can be saved."""
 
 import chainer_compat
 
@@ -8,11 +8,11 @@ from chainer.serializer import AbstractSerializer
 
 
 class Stateful(Link):
-    """Mix-in for a link whose state is held in the attributes ``state_names``.
+    """Mix-in for a link that holds its state in the attributes ``state_names``.
 
-    An attribute is a Variable, or None before the first call. The state is no parameter: model
-    files hold none, copies of a link go on from it independently, snapshots of a training keep it
-    through :meth:`serialize_state`.
+    Each is a Variable, or None before the first call. The state is not a parameter: model files
+    leave it out, copies of a link continue from it independently, and snapshots keep it through
+    :meth:`serialize_state`.
     """
 
     state_names: tuple[str, ...] = ("h",)

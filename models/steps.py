@@ -1,8 +1,8 @@
-"""One step of one stream, as a network takes when it runs free: on the CPU, and without a graph.
+"""One step of one stream, for a network that runs free on the CPU, without a graph.
 
-Such a step is a matrix-vector product or two for each layer. What Chainer and a function over a
-window do around them takes several times as long. So the recurrences stand here once more, in few
-operations, on copies of the weights laid out for them. Where they are explained, see ``windows/``.
+Such a step is a matrix-vector product or two for each layer. The overhead of Chainer and of a
+function over a window takes several times as long. So this file repeats the recurrences in few
+operations, on copies of the weights laid out for them. ``windows/`` explains them.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,19 @@ from chainer.types import NdArray
 
 from models import GRU, RNN, RNN2, RNN3, Model, RNNForLM
 
-Layer = Callable[[NdArray], NdArray]  # the output (U,) for the next input (in,); valid until called
+Layer = Callable[[NdArray], NdArray]  # input (in,) to output (U,), valid until the next call
 
 
 def stepper(model: Model) -> Callable[[int], NdArray] | None:
-    """Make a function that takes the steps after those that the model has taken.
+    """Make a function that continues from the model's state, a step at a time.
 
     Args:
-        model: has read something in one stream. Its state stays what it is, and later changes of
-            its weights are not noticed.
+        model: has read something in one stream. Its state is not changed. Later changes of its
+            weights have no effect.
 
     Returns:
-        callable or None: takes the next id, gives the logits after it, ``(V,)``; None for a model
-        that has to take its steps itself, as it is on a GPU or none of those known here.
+        callable or None: takes the next id, returns the logits after it, ``(V,)``; None for a
+        model on a GPU or of an unknown kind, which has to take its steps itself.
     """
     parts = _PARTS.get(type(model))
     other = any(getattr(link, "activation", F.tanh) is not F.tanh for link in model.links())
@@ -58,7 +58,7 @@ def _concat_elman(joint: Any, h: Variable) -> Layer:
 
 
 def _tanh(W: NdArray, b: NdArray, h: Variable) -> Layer:
-    """``[o_t ; h_t] = tanh(W [x_t ; h_{t-1}] + b)``; where ``o_t`` is ``h_t``, it stands once."""
+    """``[o_t ; h_t] = tanh(W [x_t ; h_{t-1}] + b)``; if ``o_t`` is ``h_t``, ``W`` has it once."""
     xh, n_in = _joined(W, h)
 
     def layer(x: NdArray) -> NdArray:
@@ -75,7 +75,7 @@ def _tanh(W: NdArray, b: NdArray, h: Variable) -> Layer:
 def _lstm(link: Any) -> Layer:
     W, b, R, (c,) = _arrays(link.upward.W, link.upward.b, link.lateral.W, link.c)
     n_units = len(c)
-    # Unit by unit a, i, f, o: now a block of each. sigmoid(z) = tanh(z / 2) / 2 + 1/2.
+    # From a, i, f, o of each unit to a block of each gate. sigmoid(z) = tanh(z / 2) / 2 + 1/2.
     order = np.arange(4 * n_units).reshape(n_units, 4).T.ravel()
     W, b = np.hstack((W, R))[order], b[order]
     W[n_units:] *= 0.5
@@ -135,7 +135,7 @@ def _gru(link: Any) -> Layer:
 
 
 def _joined(W: NdArray, h: Variable) -> tuple[NdArray, int]:
-    """Room for an input and the state after it, which is there already; and the input's size."""
+    """One array for an input, still empty, and the state; and the size of the input."""
     xh = np.empty_like(W[0])
     n_in = len(xh) - h.shape[1]
     xh[n_in:] = as_array(h)[0]
@@ -146,7 +146,7 @@ def _arrays(*variables: Any) -> list[NdArray]:
     return [as_array(variable) for variable in variables]
 
 
-# Of each architecture the layers, in their state, and the link that makes the logits.
+# For each architecture, its layers in their present state and the link that makes the logits.
 _PARTS: dict[type, Callable[[Any], tuple[list[Layer], Any]]] = {
     RNN: lambda net: ([_elman(net.l1, net.r1, net.h)], net.l2),
     RNN2: lambda net: ([_elman(r.l, r.r, r.h) for r in (net.r1, net.r2, net.r3)], net.l5),

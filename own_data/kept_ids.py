@@ -1,8 +1,8 @@
 """The ids of a large text, kept in a file beside it, so that the next run starts at once.
 
-The file is a line of JSON that says what the ids are of, that line's SHA-256 in a second line, and
-the ids, from a multiple of 64 bytes on. It is used only for the very text, tokens and vocabulary
-that it was made from. Whoever deletes it loses nothing but time.
+The file is a line of JSON that identifies the text, a line with its SHA-256, and the ids, aligned
+to 64 bytes. It is used only with the same text, kind of tokens and vocabulary. Deleting it costs
+nothing but time.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ from own_data.vocabulary import BadToken, Vocabulary
 from support.command_line import one_line
 from support.files import BadFile, open_file, remove_temporary_files, write_file
 
-# Bytes of text from which on this is worth a file. Words of this size take from 1.4 to 5 seconds to
-# read, characters a third of one; kept, the ids are there in hundredths of a second.
+# From this many bytes of text a file is worth it. A text of this size takes 1.4 to 5 seconds to
+# read as words, a third of a second as characters; kept ids take hundredths of a second.
 WORTH = 2**26
 _FORMAT = 1
 _BEGINNING = b'{"ids of": {'
 _TYPES = [np.dtype(name).str for name in ("u1", "u2", "u4")]
-_MOST_BYTES = 2**28  # of the first line, most of which is the vocabulary
-_BLOCK = 2**16  # bytes at a time; copied by the megabyte, ids take three times as long
+_MOST_BYTES = 2**28  # of the first line, which is mostly the vocabulary
+_BLOCK = 2**16  # bytes at a time; copying by the megabyte takes three times as long
 _N_SAMPLES = 64
 
 
@@ -39,7 +39,7 @@ class KeptIds:
     Args:
         text: the open text, at least :data:`WORTH` bytes of it.
         path: of the text.
-        vocabulary: what is known before the text is read.
+        vocabulary: as known before the text is read.
 
     Raises:
         OSError: if the text cannot be read.
@@ -58,24 +58,24 @@ class KeptIds:
         }
 
     def find(self) -> MappedIds | None:
-        """The ids, if they are kept; then the vocabulary has learnt what it would from the text."""
+        """The ids, if they are kept; the vocabulary then learns what the text would teach it."""
         found = self._read()
         if found is None:
             return None
         ids, tokens = found
         try:
             self._vocabulary.add(tokens)
-        except BadToken:  # which the text then is found to hold, and where
+        except BadToken:  # reading the text will report it, with its place
             return None
         ids.n_vocab = len(self._vocabulary)
         self._say("Took")
         return ids
 
     def keep(self, ids: BinaryIO, dtype: np.dtype) -> None:
-        """Keep what the text has become, if that can be done without harm; else do nothing.
+        """Keep the ids of the text if that is safe; else do nothing.
 
         Args:
-            ids: an open file of nothing else.
+            ids: an open file that holds only the ids.
             dtype: their type.
         """
         with contextlib.suppress(OSError, BadFile):
@@ -98,7 +98,7 @@ class KeptIds:
 
     def _may_be_written(self, n_bytes: int) -> bool:
         if self._of["text"] != _state(self._text):
-            return False  # nobody knows which of the two texts these ids are of
+            return False  # the text has changed, and the ids may be of either version
         if os.path.lexists(self._path):
             with open_file(self._path) as file:
                 beginning = file.read(len(_BEGINNING))
@@ -108,8 +108,8 @@ class KeptIds:
         remove_temporary_files(folder, f".{name}.")
         being_written = os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.tmp")
         if glob.glob(being_written) or self._read() is not None:
-            return False  # another process is at it, or was
-        # What a training has to write comes first.
+            return False  # another process is writing them, or has written them
+        # Leave room for what the training writes.
         return shutil.disk_usage(folder).free > 2 * n_bytes
 
     def _write(self, file: BinaryIO, line: bytes, ids: BinaryIO) -> None:
@@ -121,11 +121,11 @@ class KeptIds:
         shutil.copyfileobj(ids, file, _BLOCK)
 
     def _read(self) -> tuple[MappedIds, list[str]] | None:
-        """The ids and the tokens learnt with them; None if there are none of this text."""
+        """The ids and the tokens learnt with them; None if none are kept of this text."""
         try:
             with open_file(self._path) as file:
                 return self._read_open(file)
-        except Exception:  # damage can raise almost anything, and the text itself is there
+        except Exception:  # damage can raise almost anything; the text can be read instead
             return None
 
     def _read_open(self, file: BufferedReader) -> tuple[MappedIds, list[str]] | None:
@@ -139,7 +139,7 @@ class KeptIds:
             return None
         if about["sample"] != _sample(file, start, end):
             return None
-        learnt = about["learnt"].encode().decode()  # refuses what no text in UTF-8 can hold
+        learnt = about["learnt"].encode().decode()  # refuses what UTF-8 cannot encode
         tokens = learnt.split("\0") if learnt else []
         if len(set(tokens)) < len(tokens):
             return None
@@ -159,9 +159,9 @@ def _aligned(place: int) -> int:
 
 
 def _state(text: BufferedReader) -> list[Any]:
-    """What changes with a text, its time of change included, which cannot be set; go to its start.
+    """What changes with a text, including its ctime, which cannot be set; rewinds the file.
 
-    A file system without that time, and a restored one, are what the sample is for.
+    The sample is for file systems without that time, or restored ones.
     """
     status = os.fstat(text.fileno())
     sample = _sample(text, 0, status.st_size)
@@ -170,7 +170,7 @@ def _state(text: BufferedReader) -> list[Any]:
 
 
 def _sample(file: IO[bytes], start: int, end: int) -> str:
-    """SHA-256 of a length, and of evenly spaced blocks, the first and the last among them."""
+    """SHA-256 of a length and of evenly spaced blocks, including the first and the last."""
     sha = hashlib.sha256(b"%d" % (end - start))
     for place in np.linspace(0, max(end - start - _BLOCK, 0), _N_SAMPLES).astype(int).tolist():
         file.seek(start + place)

@@ -1,4 +1,4 @@
-"""Ids that stay in their file, however many there are, for as long as nobody changes it."""
+"""Ids that stay in their file, however many there are, as long as nobody changes it."""
 
 import contextlib
 import faulthandler
@@ -17,14 +17,13 @@ class FileChanged(CommandError):
 
 
 class MappedIds(np.memmap):
-    """Ids that stay in their file, and are no longer given once somebody has changed it.
+    """Ids that stay in their file; reading them fails once somebody has changed it.
 
-    Where a file has become shorter than its map, the system ends whoever reads on with SIGBUS, and
-    new ids may be none of the vocabulary. So the file is looked at before each read, which takes
-    some millionths of a second.
+    If a file becomes shorter than its map, reading on ends the process with SIGBUS, and new ids may
+    not be in the vocabulary. So each read checks the file first, which takes some microseconds.
 
     Attributes:
-        n_vocab (int or None): set for ids that nobody has looked at: none given is as large.
+        n_vocab (int or None): set for unchecked ids: each read refuses ids from here on.
     """
 
     n_vocab: int | None
@@ -36,7 +35,7 @@ class MappedIds(np.memmap):
         self.n_vocab = getattr(array, "n_vocab", None)
 
     def __getitem__(self, index: Any) -> Any:
-        """A slice is a part of the map; anything else is read from it now.
+        """A slice is a part of the map; any other index reads from it now.
 
         Raises:
             FileChanged: if the file is not what it was when it was opened, or is damaged.
@@ -53,19 +52,19 @@ class MappedIds(np.memmap):
 def map_ids(
     file: io.BufferedReader, watch: "Watch", dtype: np.dtype, offset: int, length: int
 ) -> MappedIds:
-    """Map so many ids of an open file, from ``offset`` bytes on.
+    """Map ``length`` ids of an open file, from ``offset`` bytes on.
 
     Args:
-        watch: on the file, since before it was looked at.
+        watch: of the file, made before the file was checked.
     """
-    faulthandler.enable(2)  # a disk that fails ends in SIGBUS, too: not without a word
+    faulthandler.enable(2)  # a failing disk ends in SIGBUS too: not without a message
     mapped = MappedIds(file, dtype, "r", offset, (length,))
     mapped._watch = watch
     return mapped
 
 
 class Watch:
-    """Sees when an open file is changed. One that is renamed or removed stays as it is."""
+    """Sees when an open file is changed. Renaming or removing it is no change."""
 
     def __init__(self, file: io.BufferedReader, path: str) -> None:
         self.path = path
@@ -74,7 +73,7 @@ class Watch:
         self._before = self._state()
 
     def check(self) -> None:
-        """Raise FileChanged if it has, or cannot be asked any more."""
+        """Raise FileChanged if it has changed, or can no longer be checked."""
         with contextlib.suppress(OSError):
             if self._state() == self._before:
                 return

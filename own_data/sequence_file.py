@@ -1,9 +1,9 @@
-"""Reads a file of the user's own as one long sequence of ids, whatever its size.
+"""Reads the user's own file as one long sequence of ids, whatever its size.
 
-An array of NumPy is copied if it is small, else mapped into memory where it is. Text, whether of
-numbers, characters or words, becomes ids piece by piece; they go into a temporary file without a
-name, which is mapped likewise and is gone when the program is, however it ends. Those of a large
-text are also kept for the next time. So the memory taken does not grow with the file.
+A small NumPy array is copied; a large one is mapped into memory. Text of numbers, characters or
+words becomes ids piece by piece. They go into an unnamed temporary file, which is also mapped and
+which disappears with the process, however it ends. The ids of a large text are kept for the next
+run as well. So the memory taken does not grow with the file.
 """
 
 import codecs
@@ -21,25 +21,25 @@ from own_data.mapped_ids import Watch, map_ids
 from own_data.vocabulary import BadToken, IntegerVocabulary, Vocabulary
 from support.files import BadFile, Unreadable, open_file, read_npy_header
 
-_SMALL = 2**26  # bytes of an array, up to which a copy is worth being safe from changes of the file
+_SMALL = 2**26  # bytes; a smaller array is copied, to be safe from changes of the file
 _BLOCK = 2**16  # bytes of text, or ids, at a time: few enough to stay in the cache
-_LONGEST_WORD = 2**20  # characters; beyond this it is no text
-_N_SAMPLES = 64  # blocks that make a fingerprint
+_LONGEST_WORD = 2**20  # characters; a file with a longer word is not text
+_N_SAMPLES = 64  # blocks in a fingerprint
 
 
 def read_sequence(path: str, vocabulary: Vocabulary, keep: bool = True) -> np.ndarray:
-    """Give the ids that a file holds, each seen to be in the vocabulary.
+    """The ids in a file, checked to be in the vocabulary.
 
     Args:
-        path: with an :class:`IntegerVocabulary` an array of NumPy (``.npy``) or whole numbers
-            between white space, else text; text is in UTF-8.
-        vocabulary: learns the tokens that it does not know yet.
-        keep: whether ids of a large text are kept beside it. That they are, and that they are
-            found there, is printed.
+        path: with an :class:`IntegerVocabulary` a NumPy array (``.npy``) or whole numbers separated
+            by white space, else text; text is in UTF-8.
+        vocabulary: learns new tokens.
+        keep: whether to keep the ids of a large text beside it. Keeping and finding them prints a
+            line.
 
     Returns:
-        numpy.ndarray: at least two ids, one-dimensional, of some type of integers. A large array
-        and ids that were kept are :class:`own_data.mapped_ids.MappedIds`.
+        numpy.ndarray: at least two ids, one-dimensional, of any integer type. A large array and
+        kept ids are :class:`own_data.mapped_ids.MappedIds`.
 
     Raises:
         BadFile: if the file is missing, damaged or cannot be read, or holds something else.
@@ -49,7 +49,7 @@ def read_sequence(path: str, vocabulary: Vocabulary, keep: bool = True) -> np.nd
     with open_file(path) as file:
         with _reading():
             if not os.fstat(file.fileno()).st_size:
-                raise BadFile("is empty")  # or one of the system's own, which may never end
+                raise BadFile("is empty")  # or a special file of the system, which may never end
             is_array = path.endswith(".npy") or file.read(6) == b"\x93NUMPY"
             file.seek(0)
         if isinstance(vocabulary, IntegerVocabulary) and is_array:
@@ -59,17 +59,17 @@ def read_sequence(path: str, vocabulary: Vocabulary, keep: bool = True) -> np.nd
             ids = _read_text(file, path, vocabulary, keep)
     if len(ids) < 2:
         count = "only one token" if len(ids) else "no token"
-        raise BadFile(f"holds {count}, and to predict one from another takes two")
+        raise BadFile(f"holds {count}, and predicting one from another takes two")
     return ids
 
 
 def fingerprint(ids: np.ndarray, vocabulary: Vocabulary) -> str:
-    """What tells two sequences apart, where neither is read whole if they are long.
+    """What tells two sequences apart, without reading long ones completely.
 
-    Length, vocabulary, and 64 evenly spaced blocks of 65,536 ids, all of them up to 4 million.
+    Length, vocabulary, and 64 evenly spaced blocks of 65,536 ids, which are all of up to 4 million.
 
     Returns:
-        str: to be read after "data", as in "of 100 tokens with fingerprint 0123456789abcdef".
+        str: continues "data", as in "of 100 tokens with fingerprint 0123456789abcdef".
     """
     sha = hashlib.sha256()
     sha.update("\n".join(vocabulary.tokens()).encode())
@@ -80,7 +80,7 @@ def fingerprint(ids: np.ndarray, vocabulary: Vocabulary) -> str:
 
 
 def _read_array(file: io.BufferedReader, path: str, vocabulary: IntegerVocabulary) -> np.ndarray:
-    """The array of an open ``.npy`` file. One pass, at the speed of the disk, sees to its ids."""
+    """The array of an open ``.npy`` file. One pass at the speed of the disk checks its ids."""
     watch = Watch(file, path)
     shape, _, dtype = read_npy_header(file)
     if dtype.hasobject:
@@ -93,7 +93,7 @@ def _read_array(file: io.BufferedReader, path: str, vocabulary: IntegerVocabular
     n_bytes = length * dtype.itemsize
     if n_bytes != os.fstat(file.fileno()).st_size - offset:
         raise BadFile("is damaged: it does not have the size that it says")
-    # Read rather than looked at in a map, all of which would count as this program's memory.
+    # Checked by reading: a map would count as this program's memory.
     n_ids = length if 0 < n_bytes <= _SMALL else _BLOCK
     ids = np.empty(n_ids, dtype)
     for start in range(0, length, n_ids):
@@ -112,7 +112,7 @@ def _read_array(file: io.BufferedReader, path: str, vocabulary: IntegerVocabular
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-    """Tell errors of the file that is read from those of a temporary file that is written."""
+    """Distinguish errors of the file being read from those of a temporary file being written."""
     try:
         yield
     except OSError as error:
@@ -122,7 +122,7 @@ def _reading() -> Iterator[None]:
 def _read_text(
     file: io.BufferedReader, path: str, vocabulary: Vocabulary, keep: bool
 ) -> np.ndarray:
-    """The ids of an open text, those kept if there are any."""
+    """The ids of an open text, the kept ones if there are any."""
     if os.fstat(file.fileno()).st_size < WORTH:
         return _tokenise(file, vocabulary).map()
     with _reading():
@@ -148,7 +148,7 @@ def _tokenise(file: io.BufferedReader, vocabulary: Vocabulary) -> "_IdFile":
 
 
 def _pieces(file: io.BufferedReader, whole_words: bool) -> Iterator[str]:
-    """The text in pieces, with ends of lines as in Python."""
+    """The text in pieces, with universal newlines."""
     decoder = io.IncrementalNewlineDecoder(
         codecs.getincrementaldecoder("utf-8-sig")(), translate=True
     )
@@ -162,16 +162,16 @@ def _pieces(file: io.BufferedReader, whole_words: bool) -> Iterator[str]:
         except UnicodeDecodeError as error:
             place = file.tell() - len(error.object) + error.start
             byte = error.object[error.start]
-            raise BadFile(f"is no text in UTF-8: byte {place:,} is 0x{byte:02x}") from None
+            raise BadFile(f"is not UTF-8 text: byte {place:,} is 0x{byte:02x}") from None
         if "\0" in piece:
-            raise BadFile("is no text: it holds bytes that are 0")
-        # What follows the last white space may be half a word.
+            raise BadFile("is not text: it holds bytes that are 0")
+        # The part after the last white space may be half a word.
         end = len(piece)
         if whole_words and block:
             end = max(piece.rfind(" "), piece.rfind("\n")) + 1
         rest = piece[end:]
         if len(rest) > _LONGEST_WORD:
-            raise BadFile(f"is no text: it holds a word of more than {_LONGEST_WORD:,} characters")
+            raise BadFile(f"is not text: it holds a word of more than {_LONGEST_WORD:,} characters")
         yield piece[:end]
 
 

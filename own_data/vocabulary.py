@@ -1,8 +1,8 @@
 """Vocabularies: which id stands for which token of a text, and how ids become text again.
 
-A token is a number, a character or a word, which is what stands between white space. The end of a
-line is a word, too, so that what a network writes has lines again.
-A model file holds parameters only, so a vocabulary has a file of its own beside it.
+A token is a number, a character or a word. White space separates words. The end of a line is a word
+too, so that a network writes lines.
+A model file holds only parameters, so a vocabulary has its own file beside it.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ class BadToken(Exception):
     Args:
         token: what it is, with its article.
         why: what is wrong with it, as a relative clause.
-        index: its place in what was to be read.
+        index: its place in the text.
     """
 
     def __init__(self, token: str, why: str, index: int):
@@ -34,7 +34,7 @@ class BadToken(Exception):
         self.token, self.why, self.index = token, why, index
 
     def at(self, start: int) -> str:
-        """Say it of something that began at index ``start``."""
+        """The message for a text that began at index ``start``."""
         return f"{self.token} at index {start + self.index:,}, {self.why}"
 
 
@@ -42,7 +42,7 @@ class IntegerVocabulary:
     """Tokens that are ids already: whole numbers from 0.
 
     Args:
-        size: ids from here on are refused; None to be as large as what is read needs.
+        size: ids from here on are refused; None to grow with the data.
     """
 
     kind = "integer"
@@ -50,7 +50,7 @@ class IntegerVocabulary:
 
     def __init__(self, size: int | None = None):
         self._size = size
-        self._largest = 1  # so that there are two tokens at least
+        self._largest = 1  # at least two tokens
         self._ids = _Numbers()
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class IntegerVocabulary:
         """Ids of a text's numbers, int64; see :meth:`learn_ids`.
 
         Raises:
-            BadToken: if a word is no whole number, or none in the vocabulary.
+            BadToken: if a word is not a whole number, or is outside the vocabulary.
         """
         words = text.split()
         try:
@@ -68,7 +68,7 @@ class IntegerVocabulary:
         except KeyError as error:
             word = error.args[0]
             index = words.index(word)
-            raise BadToken(_quoted(word), "which is no whole number", index) from None
+            raise BadToken(_quoted(word), "which is not a whole number", index) from None
         self.learn_ids(ids)
         return ids
 
@@ -93,7 +93,7 @@ class IntegerVocabulary:
         self._largest = max(self._largest, int(ids.max()))
 
     def learnt(self, n_known: int) -> list[str]:
-        """What :meth:`add` takes to make up for all that was read: the last id."""
+        """What :meth:`add` needs instead of the data read so far: the last id."""
         return [str(len(self) - 1)]
 
     def add(self, tokens: Iterable[str]) -> None:
@@ -101,16 +101,16 @@ class IntegerVocabulary:
         self.learn(" ".join(tokens))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Numbers between blanks."""
+        """Numbers separated by spaces."""
         return " ".join(map(str, ids))
 
     def tokens(self) -> list[str]:
-        """None: there is nothing to keep beside the ids."""
+        """No tokens: the ids say it all."""
         return []
 
 
 class _Numbers(dict):
-    """The number that each word spells, remembered because few spell all of a long text."""
+    """The number that each word spells, cached because a long text has few different ones."""
 
     def __missing__(self, word: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", word):
@@ -138,7 +138,7 @@ class CharVocabulary:
         return len(self._tokens)
 
     def learn(self, text: str) -> np.ndarray:
-        """Ids of a text's characters, int32; those not known yet are numbered."""
+        """Ids of a text's characters, int32; new ones get the next numbers."""
         codes = _code_points(text)
         ids = self._ids[codes]
         unknown = ids < 0
@@ -164,7 +164,7 @@ class CharVocabulary:
         return "".join(self.pieces(ids))
 
     def pieces(self, ids: Iterable[int]) -> Iterator[str]:
-        """The same text, what each id adds to it as soon as there is the id."""
+        """The same text in pieces: what each id adds to it, as soon as the id comes."""
         return map(self._tokens.__getitem__, ids)
 
     def tokens(self) -> list[str]:
@@ -172,11 +172,11 @@ class CharVocabulary:
         return self._tokens
 
     def learnt(self, n_known: int) -> list[str]:
-        """The characters that are new since there were so many."""
+        """The characters learnt since there were ``n_known``."""
         return self._tokens[n_known:]
 
     def add(self, tokens: Iterable[str]) -> None:
-        """Number characters that are not known yet, in this order."""
+        """Number new characters, in this order."""
         for token in tokens:
             self._ids[ord(token)] = len(self._tokens)
             self._tokens.append(token)
@@ -199,7 +199,7 @@ class WordVocabulary:
         return len(self._ids)
 
     def learn(self, text: str) -> np.ndarray:
-        """Ids of a text's words, int32; those not known yet are numbered."""
+        """Ids of a text's words, int32; new ones get the next numbers."""
         words = _words(text)
         return np.fromiter(map(self._ids.__getitem__, words), np.int32, len(words))
 
@@ -216,11 +216,11 @@ class WordVocabulary:
         return self.learn(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text that ids stand for, with single blanks between words."""
+        """The text that ids stand for, with single spaces between words."""
         return "".join(self.pieces(ids))
 
     def pieces(self, ids: Iterable[int]) -> Iterator[str]:
-        """The same text, what each id adds to it as soon as there is the id."""
+        """The same text in pieces: what each id adds to it, as soon as the id comes."""
         tokens = self.tokens()
         before = "\n"
         for id_ in ids:
@@ -233,11 +233,11 @@ class WordVocabulary:
         return list(self._ids)
 
     def learnt(self, n_known: int) -> list[str]:
-        """The words that are new since there were so many."""
+        """The words learnt since there were ``n_known``."""
         return self.tokens()[n_known:]
 
     def add(self, tokens: Iterable[str]) -> None:
-        """Number words that are not known yet, in this order."""
+        """Number new words, in this order."""
         self._ids.update(zip(tokens, itertools.count(len(self._ids))))  # in half the time of a loop
 
 
@@ -253,7 +253,7 @@ Vocabulary = IntegerVocabulary | CharVocabulary | WordVocabulary
 
 
 def to_json(vocabulary: Vocabulary) -> str:
-    """A vocabulary as text: its kind, and its tokens in the order of their ids, a line each."""
+    """A vocabulary as JSON: its kind, and its tokens in the order of their ids, a line each."""
     about = {"kind": vocabulary.kind, "tokens": vocabulary.tokens()}
     return json.dumps(about, ensure_ascii=False, indent=0)
 
@@ -263,10 +263,10 @@ def from_json(text: str, size: int) -> Vocabulary:
 
     Args:
         text: not trusted to be one.
-        size: how many ids it is to have.
+        size: how many ids it must have.
 
     Raises:
-        ValueError: if the text is no vocabulary of that size.
+        ValueError: if the text is not a vocabulary of that size.
     """
     about = json.loads(text)
     if not isinstance(about, dict) or about.keys() != {"kind", "tokens"}:
@@ -286,7 +286,7 @@ def from_json(text: str, size: int) -> Vocabulary:
 
 
 def _code_points(text: str) -> np.ndarray:
-    # What a shell passes on may hold halves of characters.
+    # A shell may pass on halves of characters.
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
@@ -304,12 +304,12 @@ def _quoted(token: str) -> str:
 
 
 def vocabulary_path(model_path: str) -> str:
-    """Where the vocabulary of a model is."""
+    """Path of a model's vocabulary."""
     return model_path.removesuffix(".model") + ".vocab.json"
 
 
 def save_vocabulary(model_path: str, vocabulary: Vocabulary | None) -> None:
-    """Write a vocabulary beside its model, or, for None, take away that of a model before.
+    """Write a vocabulary beside its model; for None remove that of an earlier model.
 
     Raises:
         OSError: if that fails.
@@ -334,7 +334,7 @@ def load_vocabulary(model_path: str, size: int) -> Vocabulary | None:
         the vocabulary, None if there is none.
 
     Raises:
-        BadFile: if the file that is there is no vocabulary of that size.
+        BadFile: if the file is not a vocabulary of that size.
         OSError: if it cannot be read.
     """
     path = vocabulary_path(model_path)
@@ -347,4 +347,4 @@ def load_vocabulary(model_path: str, size: int) -> Vocabulary | None:
     try:
         return from_json(content.decode(), size)
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"is no vocabulary of the model's {size} tokens") from error
+        raise BadFile(f"is not a vocabulary of the model's {size} tokens") from error

@@ -1,4 +1,4 @@
-"""The sequence 1 2 2 3 3 3 ..., in which the next number can be told only by counting."""
+"""The sequence 1 2 2 3 3 3 ..., which can be predicted only by counting."""
 
 import operator
 from typing import SupportsIndex
@@ -10,9 +10,9 @@ N_VOCABULARY = 10
 
 
 def get_simple_sequence(n_vocab: int, repeat: int = 100) -> NDArray[np.int32]:
-    """Every number below ``n_vocab``, as many times in a row as it says, the whole repeated.
+    """Every number ``i`` below ``n_vocab``, ``i`` times in a row, the whole repeated.
 
-    The number 0 stands 0 times, so it never appears: ``n_vocab=4`` gives 1 2 2 3 3 3.
+    The number 0 comes 0 times, so it never appears: ``n_vocab=4`` gives 1 2 2 3 3 3.
 
     Args:
         n_vocab (int): size of the vocabulary, at least 2. One period has
@@ -32,15 +32,15 @@ def get_simple_sequence(n_vocab: int, repeat: int = 100) -> NDArray[np.int32]:
 
 
 def get_shuffled_runs(n_vocab: int, repeat: int = 100, seed: int = 0) -> NDArray[np.int32]:
-    """The same runs in random order: each number ``i`` still ``i`` times, the next drawn anew.
+    """The same runs in random order: each number ``i`` still ``i`` times, then a random one.
 
-    It is drawn from all other numbers alike, so that only the end of a run can be foreseen. In
+    All other numbers are equally likely to follow, so only the end of a run can be predicted. In
     ``get_simple_sequence`` a network can also learn the order of the runs.
 
     Args:
         n_vocab (int): size of the vocabulary, at least 3: with fewer there is no other number.
-        repeat (int): the length is that of so many periods of ``get_simple_sequence``, at least 1;
-            the last run may be cut.
+        repeat (int): length in periods of ``get_simple_sequence``, at least 1; the last run may be
+            cut.
         seed (int): the same seed draws the same runs.
 
     Returns:
@@ -53,7 +53,7 @@ def get_shuffled_runs(n_vocab: int, repeat: int = 100, seed: int = 0) -> NDArray
     repeat = _whole_number("repeat", repeat, at_least=1)
     largest = n_vocab - 1
     length = repeat * n_vocab * largest // 2
-    # A run has a token at least, two runs have three.
+    # A run has at least one token, two runs at least three.
     steps = np.random.RandomState(seed).randint(1, largest, 2 * length // 3 + 2, dtype=np.int32)
     numbers = np.cumsum(steps, dtype=np.int64) % largest + 1
     n_runs = np.searchsorted(np.cumsum(numbers), length) + 1

@@ -1,1 +1,1 @@
-"""What every command needs and no learner has to read: command line, files, drawing, devices."""
+"""What every command needs and learners can skip: command line, files, drawing, devices."""

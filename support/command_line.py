@@ -1,4 +1,4 @@
-"""What the commands share: options that are checked, a progress bar, errors that are one line."""
+"""What the commands share: checked options, a progress bar, one-line errors."""
 
 import argparse
 import atexit
@@ -21,29 +21,29 @@ from support.output import tolerant_output
 from support.signals import in_order
 
 _PLAIN = f"{string.ascii_letters}{string.digits}./_-"  # to every shell
-ERASE = "\033[J"  # from the cursor on, on a terminal
+ERASE = "\033[J"  # clears a terminal from the cursor on
 
 
-# The terminal has gone, the reader has left, or does not read.
+# The terminal or the reader has gone, or the reader does not read.
 _NOBODY_LISTENS = (errno.EIO, errno.EPIPE, errno.EAGAIN)
 
-FOLDER = "result"  # that the commands write into, unless told otherwise
+FOLDER = "result"  # the default output folder of the commands
 
 
 class CommandError(Exception):
-    """Something happened that ends the command; its text is what the user reads."""
+    """Something happened that ends the command; the user reads the text."""
 
     exit_code = 1
 
 
 class UsageError(CommandError):
-    """Something was typed that cannot be done."""
+    """The user typed something that cannot be done."""
 
     exit_code = 2
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Names the default after each option's meaning, where there is one to name."""
+    """Names an option's default after its meaning, if it has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if not action.default else super()._get_help_string(action)
@@ -53,8 +53,8 @@ class ArgumentParser(argparse.ArgumentParser):
     """An ``argparse.ArgumentParser`` whose errors are one line, without the usage before it.
 
     Args:
-        description (str or None): its first line says what the command does: a module's docstring,
-            which is None under ``python -OO``.
+        description (str or None): a module's docstring, which is None under ``python -OO``. Its
+            first line says what the command does.
     """
 
     def __init__(self, description: str | None) -> None:
@@ -62,11 +62,11 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(description=summary, formatter_class=_HelpFormatter)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """As argparse does; but ``--length=--`` has a value, which it takes away before 3.13."""
+        """As argparse, but refuse ``--length=--``, whose value argparse drops before 3.13."""
         parsed, rest = super().parse_known_args(args, namespace)
         for action in self._actions:
             if getattr(parsed, action.dest, None) == []:
-                self.error(f"argument {'/'.join(action.option_strings)}: '--' is no value for it")
+                self.error(f"argument {'/'.join(action.option_strings)}: '--' is not a value")
         return parsed, rest
 
     def error(self, message: str) -> NoReturn:
@@ -76,7 +76,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def one_line(text: str) -> str:
-    """The text with each run of white space as one space, and no control characters."""
+    """The text with each run of white space as one space, and control characters escaped."""
     text = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
@@ -110,15 +110,15 @@ def positive_number(text: str) -> float:
 
 
 def progress_bar(share: float, text: str) -> str:
-    """A bar and what it means, in one line of the terminal however narrow that is.
+    """A bar and a text, in one line of the terminal however narrow it is.
 
-    The cursor is left at its beginning, so that whatever is printed next takes its place.
+    The cursor returns to the start of the line, so the next output replaces it.
 
     Args:
-        share (float): of the work that is done, from 0 to 1.
-        text (str): stands behind the bar, and is cut where there is no room.
+        share (float): share of the work that is done, from 0 to 1.
+        text (str): follows the bar; cut if there is no room.
     """
-    columns = shutil.get_terminal_size().columns - 1  # behind the last one the line would wrap
+    columns = shutil.get_terminal_size().columns - 1  # a full line would wrap
     width = min(20, columns - len(text) - 3)
     bar = f"[{'#' * min(int(width * share), width):.<{width}}] " if width >= 5 else ""
     return f"{ERASE}{(bar + text)[:columns]}\r"
@@ -138,8 +138,8 @@ class _FlagParser(argparse.ArgumentParser):
 def given_flags(argv: Sequence[str]) -> argparse.Namespace:
     """Which of ``--debug`` and ``--distributed`` are given, abbreviated or not.
 
-    They decide how a command runs, so they are read before its own parser is made, which says what
-    is wrong with the rest.
+    They decide how a command runs, so they are read before the command's own parser, which reports
+    what is wrong with the rest.
     """
     parser = _FlagParser(add_help=False)
     parser.add_argument("--debug", action="store_true")
@@ -151,12 +151,12 @@ def given_flags(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def file_error(option: str, path: str, why: object, expected: str) -> CommandError:
-    """What to raise for a file that an option names: missing is a mistake in typing, damaged not.
+    """What to raise for a bad file that an option names: UsageError if missing, else CommandError.
 
     Args:
         option (str): such as ``-r/--resume``.
         path (str): its value.
-        why: a predicate of the file, such as a :class:`support.files.BadFile`.
+        why: what is wrong, as a predicate, such as a :class:`support.files.BadFile`.
         expected (str): what would be accepted.
     """
     kind = UsageError if isinstance(why, NoFile) else CommandError
@@ -170,32 +170,32 @@ def run_command(
 ) -> int:
     """Run ``main(argv)``; turn what goes wrong into one line on stderr and an exit code.
 
-    Warnings, as of a number that overflows, are not shown: what they warn of is told where it
-    matters. With ``--debug`` among the arguments they are, and a traceback precedes the line.
+    Warnings, such as about overflow, are hidden, because the code reports what matters. With
+    ``--debug`` among the arguments they are shown, and a traceback precedes the line.
 
     Args:
         main: the command.
         argv (list of str or None): its arguments, None for those of the process.
-        output_matters (bool): it was for what it prints. Others go on to their end, which is a good
-            one, where the terminal has gone or nobody reads; only a full disk is told then.
+        output_matters (bool): the command's purpose is its output. Other commands succeed even if
+            the terminal or the reader has gone; they report only other failures, as a full disk.
 
     Returns:
         int: the exit code.
     """
-    # Before it exits, Python looks through all that is left for cycles that nothing refers to. Told
-    # to leave it alone, it is done a tenth of a second earlier.
+    # At exit Python searches all objects for unreachable cycles. Freezing them saves a tenth of a
+    # second.
     atexit.register(gc.freeze)
     argv = sys.argv[1:] if argv is None else argv
     given = given_flags(argv)
     with tolerant_output() as stdout:
         try:
-            # One process of several would be waited for. It ends at once, and takes all along.
+            # Other processes would wait for one that cleans up. It ends at once, and ends them.
             clearing_away = contextlib.nullcontext() if given.distributed else in_order()
             with clearing_away, warnings.catch_warnings():
                 if not given.debug:
                     warnings.simplefilter("ignore")
                 code = main(argv) or 0
-        except SystemExit as end:  # of argparse, which has said why, or of a signal
+        except SystemExit as end:  # from argparse, which has said why, or from a signal
             code = int(end.code or 0)
         except (Exception, KeyboardInterrupt) as error:
             message, code = _explain(error)
@@ -207,7 +207,7 @@ def run_command(
         if not lost or code:
             return code
         if output_matters and lost.errno == errno.EPIPE:
-            return 128 + 13  # as any tool that SIGPIPE has ended, the rest not being wanted
+            return 128 + 13  # like any tool that SIGPIPE has ended
         if output_matters or lost.errno not in _NOBODY_LISTENS:
             _say(f"standard output cannot be written: {lost.strerror}")
             return 1
@@ -219,12 +219,12 @@ def _say(message: str) -> None:
 
 
 def another_command(script: str) -> list[str]:
-    """The words that start another of the commands, as the user has started this one."""
+    """The words that start another command the way the user started this one."""
     return [sys.orig_argv[0], os.path.join(os.path.dirname(sys.argv[0]), script)]
 
 
 def shell_command(words: Sequence[str]) -> str:
-    """The words as one line to be pasted into a shell, whatever is in the names of files."""
+    """The words as one line to paste into a shell, whatever characters file names contain."""
     return " ".join(map(_quoted, words))
 
 
@@ -232,14 +232,14 @@ def _quoted(word: str) -> str:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     if word.isprintable() and word.encode(encoding, "replace").decode(encoding) == word:
         return shlex.quote(word)
-    # Bytes that are no text here: as bash and zsh read them.
+    # This encoding cannot show the word: quote its bytes as bash and zsh read them.
     letters = map(chr, os.fsencode(word))
     plain = (c if c in _PLAIN else f"\\{ord(c):03o}" for c in letters)
     return f"$'{''.join(plain)}'"
 
 
 def path_word(path: str) -> str:
-    """The path as a word of a command line that is not taken for an option."""
+    """The path as a word of a command line that cannot be mistaken for an option."""
     return os.path.join(".", path) if path.startswith("-") else path
 
 
@@ -260,12 +260,12 @@ def _explain(error: BaseException) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def claimed(place: str, lock: str, holder: str) -> Iterator[None]:
-    """Within this context, nobody else who asks for it writes in a place of the output folder.
+    """Within this context, no other process can claim this place of the output folder.
 
     Args:
-        place (str): path of what is written, to be named.
-        lock (str): path of a file for it, see :func:`support.files.held`.
-        holder (str): who we are, for the one who comes second.
+        place (str): path of what is written, for the message.
+        lock (str): path of the lock file, see :func:`support.files.held`.
+        holder (str): what a second process is told about this one.
 
     Raises:
         CommandError: if another process is at work there.
@@ -282,7 +282,7 @@ def claimed(place: str, lock: str, holder: str) -> Iterator[None]:
 
 
 def prepare_folder(path: str) -> None:
-    """Make the output folder, see that it can be written, clear away what a crash has left there.
+    """Make the output folder, check that it can be written, remove what a crash has left there.
 
     Raises:
         UsageError: if that cannot be done.

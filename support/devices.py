@@ -1,4 +1,4 @@
-"""What the machine has: cores, memory, CUDA devices; and how memory is given back to it."""
+"""What the machine has: cores, memory, CUDA devices; and how freed memory is kept."""
 
 import contextlib
 import math
@@ -13,7 +13,7 @@ from support.command_line import UsageError
 # glibc's malloc learns from what is freed, up to 32 MiB (see "M_MMAP_THRESHOLD" in mallopt(3)).
 _LARGE = 31 * 2**20
 _ENDLESS = 2**62  # bytes, more than any machine has
-# Limit, usage, and what names in memory.stat begin with; of cgroups version 2, then of version 1.
+# Files of the limit and the usage, and the prefix in memory.stat: cgroups version 2, then 1.
 _CGROUP_FILES = (
     ("memory.max", "memory.current", ""),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
@@ -21,7 +21,7 @@ _CGROUP_FILES = (
 
 
 def cores(root: str = "/") -> int:
-    """Number of processor cores that this process may use, those of its container at most.
+    """Number of processor cores that this process may use, within its container's limit.
 
     Args:
         root (str): where ``proc`` and ``sys`` are.
@@ -34,7 +34,7 @@ def cores(root: str = "/") -> int:
 
 
 def _quota(folder: str) -> float:
-    """Cores' worth of time that a cgroup may use: of each period, so many microseconds."""
+    """Number of cores' time that a cgroup may use: its quota over its period."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         with contextlib.suppress(OSError, ValueError):  # no such cgroup, or "max" for a limit
             quota, period = map(int, " ".join(_read(folder, name) for name in names).split())
@@ -46,13 +46,13 @@ def _quota(folder: str) -> float:
 def check_memory(n_bytes: int, given: str, gpu: int = -1) -> None:
     """Raise UsageError if there is less memory than the options ``given`` need.
 
-    Of a machine all of its memory counts. Of a container (a cgroup of Linux) and of a GPU what is
-    not in use counts: in a container the system ends a process that takes more, without a word.
+    On a machine all memory counts. In a container (a Linux cgroup) and on a GPU only free memory
+    counts: in a container the system kills a process that takes more, without a message.
 
     Args:
-        n_bytes (int): that they need.
+        n_bytes (int): what they need.
         given (str): the options and their values.
-        gpu (int): CUDA device that they need it on, negative for the machine's own memory.
+        gpu (int): CUDA device whose memory they need, negative for the machine's own.
     """
     if gpu >= 0:
         available, place = _free_memory(gpu), f"GPU {gpu} has"
@@ -68,14 +68,14 @@ def check_memory(n_bytes: int, given: str, gpu: int = -1) -> None:
 
 
 def _size(n_bytes: int) -> str:
-    """Bytes as a person reads them."""
+    """Bytes in readable units."""
     if n_bytes < 10 * 2**30:
         return f"{n_bytes / 2**20:,.0f} MiB"
     return f"{n_bytes / 2**30:,.0f} GiB"
 
 
 def _free_memory(gpu: int) -> int:
-    """Bytes that no process has taken of a device's memory."""
+    """Free bytes of a device's memory."""
     import cupy
 
     with cupy.cuda.Device(gpu):
@@ -83,7 +83,7 @@ def _free_memory(gpu: int) -> int:
 
 
 def _physical_memory() -> int:
-    """Bytes; without a way to ask, more than any machine has."""
+    """Bytes of memory; if the system does not tell, more than any machine has."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -91,32 +91,32 @@ def _physical_memory() -> int:
 
 
 def _container_memory(root: str = "/") -> int:
-    """Bytes that the limits of this process's cgroup, and of those it is in, leave.
+    """Bytes left within the limits of this process's cgroup and of its ancestors.
 
     Args:
         root (str): where ``proc`` and ``sys`` are.
 
     Returns:
-        int: where there is no limit, more than any machine has.
+        int: without a limit, more than any machine has.
     """
     return min(map(_left_in_cgroup, _cgroups("memory", root)), default=_ENDLESS)
 
 
 def _cgroups(controller: str, root: str) -> Iterator[str]:
-    """Folders of this process's cgroup and of those it is in, of version 2 or of a controller."""
+    """Folders of this process's cgroup and its ancestors, of version 2 or of a controller."""
     with contextlib.suppress(OSError), open(os.path.join(root, "proc/self/cgroup")) as file:
         for line in file:
             _, controllers, path = line.rstrip("\n").split(":", 2)
             if not controllers or controller in controllers.split(","):
                 folder = os.path.join(root, "sys/fs/cgroup", controllers)
-                # Of a path that the container does not see, the last one left is the container.
+                # A container may not see the whole path; the last folder left is its own.
                 parts = path.split("/")
                 for n_parts in range(len(parts), 0, -1):
                     yield folder + "/".join(parts[:n_parts])
 
 
 def _left_in_cgroup(folder: str) -> int:
-    """The same of one cgroup alone. What files occupy is given back when it is needed."""
+    """Bytes left within one cgroup's limit. The file cache counts as free."""
     for limit, usage, prefix in _CGROUP_FILES:
         try:
             numbers = [int(_read(folder, name)) for name in (limit, usage)]
@@ -134,21 +134,17 @@ def _read(folder: str, name: str) -> str:
 
 
 def check_gpu(number: int) -> None:
-    """Make sure that the CUDA device of this number can be used.
-
-    Raises:
-        UsageError: if something is missing for it.
-    """
+    """Raise UsageError unless the CUDA device of this number can be used."""
     lack = missing_for_gpu(number)
     if lack:
         raise UsageError(f"argument -g/--gpu: {number} {lack}, or -1 for the CPU")
 
 
 def missing_for_gpu(number: int) -> str | None:
-    """What the CUDA device of this number lacks, and how to get it: CuPy, driver, device, library.
+    """What is missing to use a CUDA device (CuPy, driver, device, library), and how to get it.
 
     Returns:
-        str or None: the predicate of a sentence about the device; None if it can be used.
+        str or None: a predicate of the device's number; None if it can be used.
     """
     install = f"{sys.executable} -m pip install -r requirements/gpu.txt"
     try:
@@ -164,7 +160,7 @@ def missing_for_gpu(number: int) -> str | None:
         )
     if number >= count:
         choice = f"choose from 0 to {count - 1}" if count else "it has none; choose another machine"
-        return f"is no CUDA device of this machine; {choice}"
+        return f"is not a CUDA device of this machine; {choice}"
     import chainer_compat
 
     from chainer.backends import cuda
@@ -178,11 +174,10 @@ def missing_for_gpu(number: int) -> str | None:
 
 
 def keep_freed_memory() -> None:
-    """Teach glibc's ``malloc`` not to hand the arrays of a window back to the system.
+    """Make glibc's ``malloc`` keep the freed arrays of a window instead of returning them.
 
-    Arrays above 128 KiB are mapped afresh each time they are made, and their pages filled with
-    zeros, until one of them is freed: then ``malloc`` keeps whatever is no larger. Making and
-    freeing a large array once, which touches none of its pages, spares an evaluation a third of
-    its time. Other allocators are not affected.
+    It maps each new array above 128 KiB afresh, with zeroed pages, until one is freed. From then on
+    it keeps arrays up to that size. Allocating and freeing one large array, without touching its
+    pages, saves an evaluation a third of its time. Other allocators are not affected.
     """
     np.empty(_LARGE, np.uint8)

@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib's set-up, looks, size, files of the kind that they name."""
+"""What all pictures share: matplotlib's set-up, looks, size, and file types."""
 
 import argparse
 import functools
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 Style = dict[str, Any]  # keyword arguments of matplotlib's functions
 
-# Colours of Okabe and Ito, told apart with any colour vision; in grey, by marker and line, or as
-# bars by hatch.
+# Okabe and Ito's colours, distinct with any colour vision. In grey, marker and line tell curves
+# apart, and hatches tell bars apart.
 STYLES: tuple[Style, ...] = (
     {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     {"color": "#E69F00", "marker": "s", "linestyle": "--"},
@@ -29,9 +29,9 @@ STYLES: tuple[Style, ...] = (
     {"color": "#000000", "marker": "P", "linestyle": (0, (1, 4))},
 )
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo")  # one for each style
-MISTAKE = "#D55E00"  # no curve's
+MISTAKE = "#D55E00"  # no curve has this colour
 BEST: Style = {"color": MISTAKE, "marker": "*", "markersize": 12, "linestyle": "", "zorder": 3}
-# As wide as a README shows a picture, some 800 pixels, with letters as large as its own.
+# As wide as a README shows a picture, some 800 pixels, with letters of the README's size.
 _WIDTH = 6.7  # inches
 _DPI = 120
 _MOST_POINTS = 2000  # of a curve; a picture is 800 pixels wide
@@ -52,15 +52,15 @@ def picture(text: str, kinds: tuple[str, ...] = KINDS) -> str:
 
 
 def new_figure(height: float, **options: Any) -> "Figure":
-    """An empty matplotlib Figure of the common width. Import no other part of matplotlib before.
+    """An empty matplotlib Figure of the common width. Call this before importing from matplotlib.
 
     Args:
         height (float): inches.
         options: of ``Figure``.
     """
     _set_up_matplotlib()
-    # Imported here because it takes as long as some trainings, and without pyplot, which would look
-    # for a screen.
+    # Imported here because it takes as long as some trainings; without pyplot, which would look for
+    # a screen.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(_WIDTH, height), dpi=_DPI, **options)
@@ -68,11 +68,11 @@ def new_figure(height: float, **options: Any) -> "Figure":
 
 @functools.cache
 def _set_up_matplotlib() -> None:
-    """Draw alike everywhere, whatever the user's environment and matplotlibrc say."""
-    # A notebook names a backend that only its own environment has; importing would fail.
+    """Draw the same everywhere, whatever the user's environment and matplotlibrc say."""
+    # A notebook names a backend that only its own environment has, and the import would fail.
     os.environ["MPLBACKEND"] = "agg"
-    # It warns of settings, which are not used, and of having no folder for its cache; then it takes
-    # a temporary one, and removes that at the end.
+    # It warns about settings, which are not used, and about a missing cache folder, for which it
+    # then uses a temporary one.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib
 
@@ -80,13 +80,13 @@ def _set_up_matplotlib() -> None:
 
 
 def thinned(log: Sequence[_T]) -> Sequence[_T]:
-    """As many of the entries, evenly apart, as a curve can show; the last one is among them."""
+    """As many evenly spaced entries as a curve can show, including the last."""
     step = -(-len(log) // _MOST_POINTS) or 1
     return log[(len(log) - 1) % step :: step]
 
 
 def marks(points: Sequence[object]) -> int:
-    """Every how-manyth point has a marker; where all had, they would hide one another."""
+    """Draw a marker at every how-manyth point; markers at all points would hide one another."""
     return -(-len(points) // _MOST_MARKS) or 1
 
 
@@ -95,7 +95,7 @@ def save_figure(figure: "Figure", path: str, **options: Any) -> None:
 
     Args:
         figure: to write.
-        path: where to; its ending says in which format.
+        path: the file; its ending chooses the format.
         options: of ``Figure.savefig``.
 
     Raises:

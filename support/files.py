@@ -1,9 +1,9 @@
-"""Files that are whole or not there, and arrays that are what was written or refused.
+"""Files that are complete or absent, and arrays that are intact or refused.
 
-Writing: beside the name, flushed to the disk, then renamed, so that a name never stands for half a
-file. Arrays go into NumPy's npz format, which any ``numpy.load`` reads, sealed by a SHA-256 of all
-other bytes in the archive's comment. Reading: nothing is unpickled, nothing is allocated on the
-word of a damaged or hostile file.
+A file is written under a temporary name, flushed to the disk, then renamed, so no name ever stands
+for half a file. Arrays go into NumPy's npz format, which any ``numpy.load`` reads. A SHA-256 of all
+other bytes, in the archive's comment, seals them. Reading never unpickles, and never allocates
+memory only because a damaged or hostile file says so.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ try:
 except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
-_KINDS = "biufSU"  # of arrays that are read: numbers and text
+_KINDS = "biufSU"  # types of arrays that may be read: numbers and text
 _TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
 _SEAL = b"sha256:"
 _DIGEST_LENGTH = 64  # hexadecimal digits
 _MAX_RATIO = 32  # of size in memory to size on disk; trained parameters hardly compress
-# Why a name leads to no file, whatever the state of the disk.
+# Errors that mean that there is no file of that name.
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
@@ -45,16 +45,16 @@ class NoFile(BadFile):
 
 
 class Unreadable(BadFile):
-    """The operating system does not let it be read now; nothing is known against the file."""
+    """The operating system cannot read the file now; the file itself may be good."""
 
 
 class InUse(Exception):
-    """Another process holds the file; the text is what that process has said of itself."""
+    """Another process holds the file; the text is what that process says of itself."""
 
 
 @contextlib.contextmanager
 def naming(path: str) -> Iterator[None]:
-    """Let an OSError name the file, which those of reading and writing do not."""
+    """Add the file's name to an OSError; those from reading and writing lack it."""
     try:
         yield
     except OSError as error:
@@ -66,14 +66,14 @@ def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
     """Make a file appear under its name only when complete.
 
     Args:
-        path (str): the file; one of that name is replaced.
+        path (str): the file; an existing one is replaced.
         write: called with a binary file open for reading and writing.
 
     Raises:
-        OSError: if that fails; then a file of that name is as it was.
+        OSError: if that fails; an existing file is then unchanged.
     """
     folder, name = os.path.split(path)
-    # A file's name has at most 255 bytes; with this much of it, the temporary one has no more.
+    # A file name has at most 255 bytes, and the temporary one is longer.
     beginning = os.fsdecode(os.fsencode(name)[:200])
     temporary = os.path.join(folder, f".{beginning}.{os.getpid()}.tmp")
     try:
@@ -87,7 +87,7 @@ def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
         with contextlib.suppress(OSError):
             os.remove(temporary)
         if isinstance(error, OSError):
-            error.filename = path  # the name that the user knows
+            error.filename = path  # the name the user knows
         raise
     _sync_folder(folder)
 
@@ -101,7 +101,7 @@ def check_writable(folder: str) -> None:
 
 
 def _sync_folder(folder: str) -> None:
-    """Make the renaming itself durable, on systems where a folder can be opened."""
+    """Make the renaming durable, on systems where a folder can be opened."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder or ".", os.O_RDONLY)
         try:
@@ -114,8 +114,8 @@ def remove_temporary_files(folder: str, beginning: str = ".") -> None:
     """Remove what a run that was killed while writing has left in ``folder``.
 
     Args:
-        folder (str): of the files that were to be written.
-        beginning (str): of the names to be removed, ``.NAME.`` for those of one file.
+        folder (str): folder of the files.
+        beginning (str): how the names begin, ``.NAME.`` for those of one file.
     """
     for name in os.listdir(folder):
         if name.startswith(beginning) and _TEMPORARY.fullmatch(name):
@@ -126,26 +126,26 @@ def remove_temporary_files(folder: str, beginning: str = ".") -> None:
 
 
 def _lock(file: BinaryIO | FileIO) -> bool:
-    """Whether no other process writes the file; until it is closed, others are told so of us."""
+    """Lock the file until it is closed; return whether no other process has it locked."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except (OSError, AttributeError):
-        pass  # a file system or an operating system without such locks
+        pass  # the file system or the operating system has no such locks
     return True
 
 
 @contextlib.contextmanager
 def held(path: str, holder: str) -> Iterator[None]:
-    """Hold a file that is there for this purpose only, so that no other process can.
+    """Hold a lock file, so that no other process can.
 
-    The kernel lets go of it when the process ends, in whatever way. Where the file system has no
-    locks, nobody is kept out.
+    The kernel releases it when the process ends, however it ends. On a file system without locks
+    nobody is kept out.
 
     Args:
-        path (str): the file; it is made, and removed at the end.
-        holder (str): what those who come meanwhile are told.
+        path (str): the lock file; it is made, and removed at the end.
+        holder (str): what other processes are told meanwhile.
 
     Raises:
         InUse: if another process holds it.
@@ -157,8 +157,8 @@ def held(path: str, holder: str) -> Iterator[None]:
                 file.seek(0)
                 raise InUse(file.read().decode(errors="replace"))
             if not _is_at(file, path):
-                continue  # who held it has removed it after we had opened it
-            with contextlib.suppress(OSError):  # on a full disk it is held, if by nobody knows whom
+                continue  # its holder removed it after we opened it
+            with contextlib.suppress(OSError):  # on a full disk the holder stays unnamed
                 file.truncate(0)
                 file.write(holder.encode(errors="replace"))
             try:
@@ -171,7 +171,7 @@ def held(path: str, holder: str) -> Iterator[None]:
 
 
 def _is_at(file: FileIO, path: str) -> bool:
-    """Whether this is still the file of that name."""
+    """Whether the open file is still the one of that name."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
@@ -179,10 +179,10 @@ def _is_at(file: FileIO, path: str) -> bool:
 
 
 def move_files(paths: Iterable[str], folder: str) -> None:
-    """Move files, in this order, into a folder on the same file system that is made for them.
+    """Move files, in this order, into a new folder on the same file system.
 
     Raises:
-        OSError: if that fails; each file is then in its old place or its new one.
+        OSError: if that fails; each file is then in its old or its new place.
     """
     os.mkdir(folder)
     for path in paths:
@@ -195,10 +195,10 @@ def write_arrays(path: str, arrays: Mapping[str, ArrayLike]) -> None:
 
     Args:
         path (str): the file.
-        arrays (dict): arrays by name. None may hold objects.
+        arrays (dict): arrays by name, without objects.
 
     Raises:
-        OSError: if that fails; then a file of that name is as it was.
+        OSError: if that fails; an existing file is then unchanged.
     """
 
     def write(file: BinaryIO) -> None:
@@ -206,7 +206,7 @@ def write_arrays(path: str, arrays: Mapping[str, ArrayLike]) -> None:
             for name, array in arrays.items():
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-        # The comment's length is the last field of a zip file without a comment.
+        # A zip file without a comment ends with the comment's length.
         file.seek(-2, os.SEEK_END)
         file.write(struct.pack("<H", len(_SEAL) + _DIGEST_LENGTH) + _SEAL)
         file.write(_digest(file, file.tell()))
@@ -231,10 +231,10 @@ def read_arrays(
 
     Args:
         path (str): the file.
-        only (str or None): read the array of this name alone and leave the seal unchecked.
-        sealed (bool): refuse a file without a seal. Model files of other programs have none; then
-            the checksums of the zip format stand guard alone.
-        limit (int or None): most bytes of memory that the arrays may take.
+        only (str or None): read only the array of this name, and do not check the seal.
+        sealed (bool): refuse a file without a seal. Model files of other programs have none; only
+            the zip format's checksums protect them.
+        limit (int or None): how many bytes of memory the arrays may take at most.
 
     Returns:
         dict: arrays by name.
@@ -255,8 +255,8 @@ def read_arrays(
         except (BadFile, MemoryError):
             raise
         except Exception as error:
-            # On damaged input the readers of zip and npy raise almost anything. What cannot be
-            # read the reader of zip takes for damage; damage can make it seek to nowhere.
+            # On damaged input the zip and npy readers raise almost anything. The zip reader reports
+            # a read error as damage, and damage can make it seek to nowhere.
             for reason in error, error.__context__:
                 if isinstance(reason, OSError) and reason.errno != errno.EINVAL:
                     raise Unreadable(f"cannot be read: {reason.strerror}") from error
@@ -275,7 +275,7 @@ def open_file(path: str) -> BufferedReader:
         if stat.S_ISDIR(mode):
             raise NoFile("is a folder")
         if not stat.S_ISREG(mode):
-            raise NoFile("is no regular file")  # to open a pipe could take forever
+            raise NoFile("is not a regular file")  # opening a pipe could take forever
         return open(path, "rb")
     except FileNotFoundError:
         raise NoFile("does not exist") from None
@@ -294,7 +294,7 @@ def _check_seal(file: BinaryIO, required: bool) -> None:
     if file.read(len(_SEAL)) != _SEAL:
         if required:
             raise BadFile("is damaged or of another format: it has no checksum")
-        # Without a comment a zip file ends with this record; else a seal may have been cut off.
+        # A zip file without a comment ends with this record. If not, the seal may be cut off.
         file.seek(max(length + _DIGEST_LENGTH - 22, 0))
         record = file.read()
         if record[:4] != b"PK\5\6" or record[-2:] != b"\0\0":
@@ -323,7 +323,7 @@ def _read_archive(archive: zipfile.ZipFile, limit: float, only: str | None) -> d
 
 
 def _read_array(file: IO[bytes], size: int, name: str) -> NDArray:
-    """One array in npy format, its type and size checked before memory is taken for it."""
+    """One array in npy format; its type and size are checked before memory is allocated."""
     shape, fortran_order, dtype = read_npy_header(file)
     if dtype.hasobject:
         raise BadFile(f"holds objects ({name}), which are never loaded")
@@ -334,13 +334,13 @@ def _read_array(file: IO[bytes], size: int, name: str) -> NDArray:
     if min(shape, default=0) < 0 or n_bytes != size - file.tell():
         raise BadFile(f"is damaged: {name} does not have the size that it says")
     data = bytearray(file.read(n_bytes))
-    file.read(1)  # at the end, the zip format's own checksum is verified
+    file.read(1)  # reading to the end verifies the zip format's checksum
     flat = np.frombuffer(data, dtype, count) if count else np.empty(0, dtype)
     return flat.reshape(shape, order="F" if fortran_order else "C")
 
 
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran's order, and type of the array that begins here in npy format.
+    """Shape, whether in Fortran order, and type of the array in npy format that begins here.
 
     Raises:
         BadFile: if none begins here.

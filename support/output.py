@@ -1,4 +1,4 @@
-"""Standard output and standard error that take everything, also where it cannot be written."""
+"""Standard output and standard error that never fail, even when nothing can be written."""
 
 import contextlib
 import errno
@@ -13,16 +13,16 @@ class Output(io.FileIO):
     """An open descriptor; what cannot be written to it is lost.
 
     Attributes:
-        failure (OSError or None): the first reason.
+        failure (OSError or None): the first error.
     """
 
     failure: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write some of the data, or lose all; return how many bytes are done with."""
+        """Write some of the data, or lose all of it; return how many bytes are dealt with."""
         try:
             written = super().write(data)
-            if written is None:  # nobody reads, and whoever started the command told us not to wait
+            if written is None:  # nobody reads, and the descriptor does not block
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         except OSError as error:
             self.failure = self.failure or error
@@ -32,10 +32,10 @@ class Output(io.FileIO):
 
 @contextlib.contextmanager
 def tolerant_output() -> Iterator[Output | None]:
-    """Within this context nothing that is printed raises an error, then or as Python exits.
+    """Within this context printing never raises an error, not even when Python exits.
 
     Yields:
-        Output or None: what standard output goes to; None if that is no file, as in a notebook.
+        Output or None: where standard output goes; None if that is not a file, as in a notebook.
     """
     before = sys.stdout, sys.stderr
     stdout, _ = [_replace(name) for name in ("stdout", "stderr")]
@@ -48,14 +48,14 @@ def tolerant_output() -> Iterator[Output | None]:
 
 
 def is_lost() -> bool:
-    """Whether something that was printed could not be written, so that more would be in vain."""
+    """Whether earlier output could not be written, so printing more is pointless."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     return isinstance(raw, Output) and raw.failure is not None
 
 
 def _replace(name: str) -> Output | None:
     stream = getattr(sys, name)
-    if stream is None:  # closed by whoever started the command
+    if stream is None:  # the command was started with it closed
         setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - as long as we run
         return None
     try:
@@ -65,7 +65,7 @@ def _replace(name: str) -> Output | None:
     text = io.TextIOWrapper(
         io.BufferedWriter(output),
         encoding=stream.encoding,
-        errors="backslashreplace",  # names of files can be any bytes
+        errors="backslashreplace",  # file names can hold any bytes
         line_buffering=stream.line_buffering or stream.write_through,
     )
     setattr(sys, name, text)

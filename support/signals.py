@@ -1,6 +1,6 @@
-"""How a command ends that a signal stops before it can end in its own way.
+"""How a command ends when a signal stops it early.
 
-Imported first, and imports nothing slow: what comes after takes most of a second.
+This is imported first and imports nothing slow: the other imports take most of a second.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ def _existing(*names: str) -> tuple[signal.Signals, ...]:
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 
-# Sent by a terminal that closes, by Ctrl-C, by whoever wants the end, and where the time is spent.
+# Sent by a closing terminal, by Ctrl-C, by kill, and at the end of the allowed CPU time.
 STOPPING = _existing("SIGHUP", "SIGINT", "SIGTERM", "SIGXCPU")
-# Sent by batch systems some time before the end: what there is had better be saved.
+# Sent by batch systems some time before the end, to ask for a save.
 SAVING = _existing("SIGUSR1", "SIGUSR2")  # Windows has neither
 
 _TOGETHER = 0.5  # seconds
 
 
 def handle_stopping(handler: _Handler) -> None:
-    """Call the handler on signals that stop, but for those that were ignored, as by ``nohup``."""
+    """Call the handler on signals that stop, except those ignored already, as under ``nohup``."""
     for number in STOPPING:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
@@ -36,7 +36,7 @@ def handle_stopping(handler: _Handler) -> None:
 def end_on_signals() -> None:
     """From now on a signal that stops ends the process at once, with code 128 + its number.
 
-    Those that ask to save are ignored, here and in processes that are started: there is nothing.
+    Signals that ask to save are ignored, here and in child processes: there is nothing to save.
     """
     handle_stopping(lambda number, frame: os._exit(128 + number))
     for number in SAVING:
@@ -44,10 +44,10 @@ def end_on_signals() -> None:
 
 
 def end_if_asked_again() -> None:
-    """Call this when a signal has come: a second SIGINT or SIGTERM then ends the process at once.
+    """Call this after a first signal: a second SIGINT or SIGTERM then ends the process at once.
 
-    Of several that come together all but the first are ignored. So are SIGHUP and SIGXCPU, which
-    shells and systems repeat without anybody's doing.
+    Signals within half a second of the first are ignored. So are SIGHUP and SIGXCPU, which shells
+    and systems repeat on their own.
     """
     asked = time.monotonic()
 
@@ -60,7 +60,7 @@ def end_if_asked_again() -> None:
 
 @contextlib.contextmanager
 def in_order() -> Iterator[None]:
-    """Within this context a signal that stops raises SystemExit, so that all is cleared away."""
+    """Within this context a signal that stops raises SystemExit, so that clean-up code runs."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         end_if_asked_again()

@@ -1,6 +1,6 @@
-"""The first thing that each command does: look at its interpreter, and heed signals.
+"""What each command does first: check its interpreter, and handle signals.
 
-Imported first, imports nothing slow, and runs on interpreters that are too old for the rest.
+This is imported first, imports nothing slow, and runs on interpreters too old for the rest.
 """
 
 import importlib.util

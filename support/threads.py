@@ -1,7 +1,7 @@
-"""The arithmetic beneath NumPy: what its last digits depend on, and on how many threads it runs.
+"""The arithmetic beneath NumPy: what its last digits depend on, and how many threads it uses.
 
-OpenBLAS and its like add up the terms of a product in an order that depends on the library, on the
-kernel that it has for this processor, and on the number of threads.
+A BLAS adds up the terms of a product in an order that depends on the library, on its kernel for
+this processor, and on the number of threads.
 """
 
 import os
@@ -13,7 +13,7 @@ import threadpoolctl
 
 from support.devices import cores
 
-# Each names a number of threads for one of the libraries, or for several.
+# Each sets the number of threads of one or more of the libraries.
 VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -21,7 +21,7 @@ VARIABLES = (
     "BLIS_NUM_THREADS",
 )
 
-# Operations in one step's product from which on two threads pay. On two quiet cores they save a
+# From this many operations in one step's product, two threads pay. On two quiet cores they save a
 # seventh of an update at 3.2 million (lstm, 200 units, batch 10), two fifths at 4.2 million (gru,
 # 256 units, batch 32). Below that, waiting for a busy core takes far longer than the product.
 _WORTH_SHARING = 4_000_000
@@ -30,7 +30,7 @@ _asked = False  # whether the user has named a number
 
 
 def arithmetic() -> dict[str, str | int]:
-    """What numbers depend on in their last digits, by name; as much of it as can be found out."""
+    """What the last digits of numbers depend on, by name, as far as it can be found out."""
     found: dict[str, str | int] = {"NumPy": np.__version__}
     libraries = [each for each in threadpoolctl.threadpool_info() if each["user_api"] == "blas"]
     if libraries:
@@ -42,19 +42,19 @@ def arithmetic() -> dict[str, str | int]:
 
 
 def use_threads(number: int) -> None:
-    """Let BLAS compute on so many threads from now on."""
+    """Let BLAS use this many threads from now on."""
     threadpoolctl.threadpool_limits(number, user_api="blas")
 
 
 def choose_threads(operations: int, asked: int | None = None) -> None:
-    """Let BLAS compute on one thread, or on all cores where a step's products are large.
+    """Let BLAS use one thread, or all cores if a step's products are large.
 
-    Where the user's environment names a number, that stays. Processes on one machine that train
-    together share its cores.
+    A number set in the user's environment stays. Processes that train together on one machine share
+    its cores.
 
     Args:
-        operations (int): in one step's largest product.
-        asked (int or None): number that the user has named, before anything else.
+        operations (int): operations in one step's largest product.
+        asked (int or None): the user's number, which overrides all else.
     """
     global _asked
     _asked = asked is not None
@@ -74,13 +74,13 @@ def _named_by_the_environment() -> bool:
 
 
 def use_threads_as_before(number: object) -> None:
-    """Let BLAS compute on as many threads as a training did, if that is for us to choose.
+    """Let BLAS use as many threads as a snapshot's training did.
 
-    It is not where the user or the environment names a number, nor where this process's share of
-    the cores is smaller.
+    A number from the user or the environment stays, and the process keeps within its share of the
+    cores.
 
     Args:
-        number: what a snapshot says, be it a number or not.
+        number: what the snapshot says, which may not be a number.
     """
     chosen = _asked or _named_by_the_environment()
     if isinstance(number, int) and 1 <= number <= _own_cores() and not chosen:

@@ -179,7 +179,7 @@ def test_what_makes_no_sense_is_refused(capsys, options, message):
 
 def test_a_foreign_table_is_refused(tmp_path):
     (tmp_path / "count_limits.csv").write_text("date,weather\n")
-    with pytest.raises(UsageError, match="is no table of this command; move it away"):
+    with pytest.raises(UsageError, match="is not a table of this command; move it away"):
         count_limits.main(["-o", str(tmp_path)])
     assert (tmp_path / "count_limits.csv").read_text() == "date,weather\n"
 

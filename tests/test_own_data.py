@@ -313,5 +313,5 @@ class TestPredictRefuses:
     def test_a_vocabulary_that_is_damaged(self, learnt):
         with open(VOCABULARY, "r+b") as file:
             file.truncate(100)
-        with pytest.raises(CommandError, match=r"vocab.json is no vocabulary of the model's 45"):
+        with pytest.raises(CommandError, match=r"vocab.json is not a vocabulary of the model's 45"):
             predict()

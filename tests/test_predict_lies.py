@@ -54,7 +54,7 @@ def test_a_model_of_ones_own_text_has_a_page_and_no_lies(model, tmp_path):
 @pytest.mark.parametrize("n_vocab", [3, 31])
 def test_a_vocabulary_that_cannot_be_told_lies_is_refused(model, tmp_path, option, n_vocab):
     name, path = option.split()
-    message = rf"argument {name}: its vocabulary is {n_vocab}; from 4 to 30 can be told lies"
+    message = rf"argument {name}: its vocabulary is {n_vocab}; lies need one from 4 to 30"
     with pytest.raises(UsageError, match=message):
         predict("-m", model(n_vocab), name, path)
     assert not (tmp_path / path).exists()

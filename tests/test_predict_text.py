@@ -97,9 +97,9 @@ class TestStandardInput:
     @pytest.mark.parametrize(
         ("prime", "told"),
         [
-            (b"", "holds no token; expected one at least"),
-            (b"\n", "holds no token; expected one at least"),
-            (b"It \xff", "is no text in UTF-8: byte 3 is 0xff; expected tokens of the data that"),
+            (b"", "holds no token; expected at least one"),
+            (b"\n", "holds no token; expected at least one"),
+            (b"It \xff", "is not UTF-8 text: byte 3 is 0xff; expected tokens of the data that"),
             (b"It is", "has 'i' at index 3, which is not in the vocabulary; expected tokens of"),
             (b"a" * (2**20 + 1), "holds more than 1,048,576 bytes; expected tokens of the data"),
         ],
@@ -203,7 +203,7 @@ class TestTheBestModel:
     def test_is_taken_and_named(self, folder):
         code, out, err = predict(folder[0], "--prime", "was", "-l", "9")
         assert (code, out) == (0, folder[1])
-        assert err.startswith("Taken: result/rnn_simple_sequence.best.model, ")
+        assert err.startswith("Using result/rnn_simple_sequence.best.model, ")
         assert err.count("\n") == 1
 
     def test_of_another_architecture_is_not(self, folder):

@@ -1,1 +1,1 @@
-"""What a training is made of beside computing: options, data, report, optimizer, processes."""
+"""A training apart from the network: options, data, report, optimizer, processes."""

@@ -1,8 +1,8 @@
-"""Chainer's Adam, of which an update on the CPU costs little more than its arithmetic.
+"""Chainer's Adam, with updates on the CPU that cost little more than their arithmetic.
 
-Chainer allocates a dozen arrays of the size of each parameter, and asks each anew where it lies and
-how it wants to be updated. That takes as long as the arithmetic where parameters are small, and
-several times as long where they are larger than the cache.
+For each parameter Chainer allocates a dozen arrays of its size, and looks up its device and its
+update rule anew. That takes as long as the arithmetic if parameters are small, and several times as
+long if they are larger than the cache.
 """
 
 import itertools
@@ -17,20 +17,20 @@ from chainer.optimizer import Hyperparameter
 from chainer.optimizers.adam import AdamRule
 from chainer.types import NdArray
 
-_BLOCK = 2**16  # elements at a time, so that all that is computed with them stays in the cache
+_BLOCK = 2**16  # elements at a time: few enough to stay in the cache
 
 
 class Adam(optimizers.Adam):
     """``chainer.optimizers.Adam`` with the same results, to the bit, and the same state.
 
-    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015. Whatever is not
-    the plain method on arrays of NumPy is left to Chainer: other devices, half precision, loss
-    scaling, weight decay, AMSGrad and AdaBound, and parameters that have hooks or hyperparameters
-    of their own, have no gradient, or are not to be updated.
+    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015. Only the plain
+    method on NumPy arrays is done here. Chainer does the rest: other devices, half precision, loss
+    scaling, weight decay, AMSGrad and AdaBound, and parameters that have their own hooks or
+    hyperparameters, have no gradient, or are not to be updated.
     """
 
     def setup(self, link: Link) -> "Adam":
-        """Take the parameters of a link to be updated."""
+        """Register a link's parameters for updates."""
         super().setup(link)
         self._params = tuple(link.params())
         self._groups: list[_Group] = []
@@ -73,15 +73,15 @@ class _Rule(AdamRule):
 
 
 def _is_plain(param: Parameter, t: int) -> bool:
-    """Whether the next update is the plain method's update ``t + 1``, with all it needs."""
+    """Whether the next update is update ``t + 1`` of the plain method, with all it needs."""
     rule = param.update_rule
     return (
         isinstance(rule, _Rule)
-        and rule.state is not None  # it is Chainer that makes it, in the first update
+        and rule.state is not None  # Chainer makes it in the first update
         and rule.t == t
         and rule.enabled
         and not rule.has_hooks
-        and len(vars(rule.hyperparam)) == 1  # nothing but a reference to the optimizer's
+        and len(vars(rule.hyperparam)) == 1  # only a reference to the optimizer's
         and isinstance(param.array, np.ndarray)
         and isinstance(rule.state["m"], np.ndarray)
         and param.dtype != np.float16
@@ -90,7 +90,7 @@ def _is_plain(param: Parameter, t: int) -> bool:
 
 
 def _grouped(params: Iterable[Parameter]) -> Iterator[list[Parameter]]:
-    """Parameters of one type that follow each other, as many as a block takes."""
+    """Consecutive parameters of one type, as many as fit into a block."""
     group: list[Parameter] = []
     for param in params:
         size = sum(each.size for each in group) + param.size
@@ -118,7 +118,7 @@ class _Group:
         return joined
 
     def _parts(self, joined: NdArray) -> Iterator[NdArray]:
-        """An array for all parameters as one of the shape of each."""
+        """The part of a joined array for each parameter, in its shape."""
         for param, (start, end) in zip(self.params, itertools.pairwise(self.cuts), strict=True):
             yield joined[start:end].reshape(param.shape)
 
@@ -146,7 +146,7 @@ class _Group:
 
 
 def _blocks(*arrays: NdArray) -> Iterator[tuple[NdArray, ...]]:
-    """Arrays of one shape, cut alike along their first axis where they are large."""
+    """Arrays of one shape; large ones are cut alike along their first axis."""
     size = arrays[0].size
     if size <= _BLOCK:
         yield arrays

@@ -25,13 +25,13 @@ class Data(NamedTuple):
     """What a network is trained and tested on.
 
     Attributes:
-        train, test: ids, one-dimensional, of some type of integers; the user's own are mapped into
+        train, test: ids, one-dimensional, of any integer type; the user's own are mapped into
             memory, not loaded.
         n_vocab: size of the vocabulary, above every id.
         vocabulary: of the user's own data, None for the built-in sequence.
         two_periods: of the built-in sequence, int32, from a 1 on; None for all other data.
-        shuffled: whether they are the built-in sequence with its runs in random order.
-        fixed: by option, what a snapshot is bound to.
+        shuffled: whether this is the built-in sequence with its runs in random order.
+        fixed: values that a snapshot is bound to, by option.
     """
 
     train: np.ndarray
@@ -55,14 +55,14 @@ class Data(NamedTuple):
 def read_data(args: argparse.Namespace) -> Data:
     """Make or read the data that the options name.
 
-    A vocabulary is of all there is to read, held-out data included: what occurs only there is
-    never trained, but has an id.
+    The vocabulary covers all data, including held-out data: a token that occurs only there is never
+    trained, but has an id.
 
     Raises:
-        CommandError: if a file is no data of that kind, or the sizes cannot work.
+        CommandError: if a file does not hold data of that kind, or the sizes cannot work.
     """
     if args.shuffle_runs:
-        # Two draws in one; the second tells what the network has learnt from what it knows by rote.
+        # Two draws in one; on the second, learning by rote does not help.
         runs = get_shuffled_runs(args.n_vocab, 2 * args.repeat, args.seed)
         train, test = np.split(runs, 2)
         fixed = {"--n-vocab": args.n_vocab, "--repeat": args.repeat, "--shuffle-runs": ""}
@@ -105,16 +105,16 @@ def _read(option: str, path: str, vocabulary: Vocabulary) -> np.ndarray:
     except OSError as error:
         raise CommandError(
             f"argument {option}: the ids of {path} cannot be written into a temporary file: "
-            f"{error.strerror}; the variable TMPDIR names a folder for it"
+            f"{error.strerror}; set TMPDIR to another folder"
         ) from error
 
 
 def _split(sequence: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a last part off, for testing."""
+    """Cut off the last part, for testing."""
     n_test = round(len(sequence) * fraction)
     if not 2 <= n_test <= len(sequence) - 2:
         raise UsageError(
             f"argument --valid-fraction: {fraction} of {len(sequence)} tokens are {n_test}; "
-            "training and testing take two at least"
+            "training and testing need at least two each"
         )
     return sequence[:-n_test], sequence[-n_test:]

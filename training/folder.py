@@ -1,9 +1,9 @@
-"""The output folder of a training: who writes into it, and what is gone on from.
+"""The output folder of a training: who writes into it, and which snapshot a training resumes.
 
-Two trainings in one folder would destroy each other, so the folder is held by one at a time. The
-next one may have other options, as in the tutorial: it moves the snapshots that it would overwrite
-into a folder ``earlier-N`` there, rather than refuse or ask. Log, pictures and model it replaces.
-They come back, without training, from the last snapshot: ``-r result/earlier-1/snapshot_iter_225``.
+Two trainings in one folder would destroy each other, so only one at a time holds it. The next one
+may have other options, as in the tutorial. It moves the snapshots that it would overwrite into a
+folder ``earlier-N`` there, and replaces log, pictures and model. The last snapshot brings these
+back without training: ``-r result/earlier-1/snapshot_iter_225``.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ from support.command_line import UsageError, claimed, file_error, prepare_folder
 from support.files import BadFile
 from training.processes import here
 
-# These say which data it is. Of other data much else differs, too, that nobody has typed.
+# Name these first: with other data, much that nobody typed differs too.
 _DATA = "--tokens", "--data"
 
 
 @contextlib.contextmanager
 def output_folder(path: str) -> Iterator[None]:
-    """Make the folder, if it is not there, and keep other trainings out of it.
+    """Make the folder if it is missing, and keep other trainings out of it.
 
     Raises:
         UsageError: if it cannot be written.
@@ -46,10 +46,10 @@ def _hold(path: str, stack: contextlib.ExitStack) -> None:
 
 
 def go_on(resume: str | None, snapshot: Snapshot, trainer: Trainer) -> None:
-    """Bring a training to where a snapshot is.
+    """Restore a training from a snapshot.
 
     Args:
-        resume (str or None): a path, or ``auto`` for the newest usable one; None to begin.
+        resume (str or None): a path, or ``auto`` for the newest usable one; None to start afresh.
         snapshot (Snapshot): of the trainer.
         trainer (chainer.training.Trainer): with all its extensions.
 
@@ -72,7 +72,7 @@ def go_on(resume: str | None, snapshot: Snapshot, trainer: Trainer) -> None:
 
 
 def _difference(path: str, was: Mapping[str, object], now: Mapping[str, object]) -> str:
-    """What to do about a snapshot that was trained otherwise."""
+    """What to do about a snapshot that was trained with other options."""
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     name = min(names, key=lambda name: name not in _DATA)
     told, given = (

@@ -1,4 +1,4 @@
-"""The options of a training: what can be typed, and what of it is refused before work begins."""
+"""The options of a training: what can be typed, and what is refused before work begins."""
 
 import argparse
 import importlib.util
@@ -31,17 +31,17 @@ N_UNITS = 100
 BPROP_LEN = 20
 BATCH_SIZE = 10
 LEARNING_RATE = 0.0005
-_BESIDE_ARRAYS = 64 * 2**20  # bytes: what is imported to train and to draw, and malloc's reserve
-# Values that a snapshot is bound to, beside those of the data.
+_BESIDE_ARRAYS = 64 * 2**20  # bytes: imports for training and drawing, and malloc's reserve
+# Values that a snapshot is bound to, besides those of the data.
 _FIXED = "arch", "unit", "batchsize", "bproplen", "seed"
-# Values that may be others when a training is resumed.
+# Values that may change when a training is resumed.
 _CHANGEABLE = (
     *("epoch", "lr", "lr_decay", "lr_cosine", "gradclip", "dropout", "gpu", "out"),
     *("data", "valid", "snapshot_every", "keep"),
 )
-# Options among them that, once changed, make it another run.
+# Those whose change makes it a different run.
 STEERING = "--lr", "--lr-decay", "--lr-cosine", "--gradclip", "--dropout"
-# Options of the user's own data, and those that only the built-in sequence has.
+# Options for the user's own data only, and for the built-in sequence only.
 _OWN = "tokens", "valid", "valid_fraction"
 _BUILT_IN = "repeat", "shuffle_runs", "counting"
 
@@ -57,12 +57,12 @@ class Interval(NamedTuple):
 
 
 def fixed_options(args: argparse.Namespace) -> dict[str, Any]:
-    """By option, what a snapshot is bound to, beside the data."""
+    """Values that a snapshot is bound to, besides the data, by option."""
     return {option(name): getattr(args, name) for name in _FIXED}
 
 
 def changeable_options(args: argparse.Namespace) -> dict[str, Any]:
-    """By option, what may be another when a training is resumed."""
+    """Values that may change when a training is resumed, by option."""
     values = {option(name): getattr(args, name) for name in _CHANGEABLE}
     return {**values, "--snapshot-every": str(args.snapshot_every)}
 
@@ -76,7 +76,7 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
     """Read the command line of a training.
 
     Returns:
-        argparse.Namespace: the options, each within its bounds and all fitting together.
+        argparse.Namespace: the options, each within its bounds, and consistent.
 
     Raises:
         SystemExit: with code 2 after one line on stderr, if the command line makes no sense.
@@ -174,7 +174,7 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
         "--valid-fraction",
         type=fraction,
         metavar="F",
-        help="with --data: hold this share out, at the end, and validate on it",
+        help="with --data: hold out this share at the end, and validate on it",
     )
     add(
         "--snapshot-every",
@@ -232,7 +232,7 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
 
 
 def _check_data(args: argparse.Namespace) -> None:
-    """Refuse options that do not fit the data; fill in what the built-in sequence has."""
+    """Refuse options that do not fit the data; fill in the built-in sequence's defaults."""
     built_in = args.data is None
     for name in _OWN if built_in else _BUILT_IN:
         if getattr(args, name) not in (None, False):
@@ -243,12 +243,12 @@ def _check_data(args: argparse.Namespace) -> None:
         args.repeat = args.repeat or _REPEAT
         if args.shuffle_runs and args.n_vocab < 3:
             raise UsageError(
-                f"argument --shuffle-runs: --n-vocab {args.n_vocab} has no two numbers to put in "
-                "another order; choose 3 at least"
+                f"argument --shuffle-runs: --n-vocab {args.n_vocab} has no two numbers to reorder; "
+                "choose at least 3"
             )
         source = f"--n-vocab {args.n_vocab} --repeat {args.repeat}"
         n_tokens = args.n_vocab * (args.n_vocab - 1) // 2 * args.repeat
-        # Of runs in random order twice as many are drawn, by way of larger arrays.
+        # Runs in random order are drawn twice, in larger arrays.
         memory = n_tokens * (40 if args.shuffle_runs else 4)
         check_sizes(args, args.n_vocab, n_tokens, source, memory)
         return
@@ -312,7 +312,7 @@ def check_sizes(
         args (argparse.Namespace): the options.
         n_vocab (int): size of the vocabulary.
         n_tokens (int): length of the training data.
-        source (str): options that the data come from.
+        source (str): the options that define the data.
         memory (int): bytes that the data take.
 
     Raises:
@@ -328,7 +328,7 @@ def check_sizes(
     given += f"--bproplen {args.bproplen}"
     if args.gpu >= 0:
         check_memory(n_bytes, given, args.gpu)
-        n_bytes = 0  # of the machine's own memory
+        n_bytes = 0  # in the machine's own memory
     if memory:
         n_bytes += memory
         given += f" --repeat {args.repeat}"
@@ -337,15 +337,15 @@ def check_sizes(
 
 def step_operations(arch: str, n_units: int, batch_size: int) -> int:
     """Operations in the largest product of one step of a recurrence."""
-    shapes = parameter_shapes(arch, 1, n_units)  # so the embedding and the output are small
+    shapes = parameter_shapes(arch, 1, n_units)  # 1 keeps embedding and output small
     return 2 * batch_size * max(math.prod(shape) for shape in shapes.values())
 
 
 def training_memory(arch: str, n_vocab: int, n_units: int, predictions: int) -> int:
-    """Bytes that a training takes, roughly, with so many predictions in a window."""
+    """Bytes that a training takes, roughly, with this many predictions in a window."""
     shapes = parameter_shapes(arch, n_vocab, n_units)
     n_parameters = sum(math.prod(shape) for shape in shapes.values())
-    # float32: parameters, gradients and Adam's two moments; for every prediction of a window, the
+    # float32: parameters, gradients and Adam's two moments; for each prediction of a window, the
     # logits, their softmax and gradient, and about a dozen vectors of units.
     arrays = 4 * (4 * n_parameters + predictions * (3 * n_vocab + 12 * n_units))
     return arrays + _BESIDE_ARRAYS
@@ -357,16 +357,16 @@ def resume_command(
     script: str = "train_simple_sequence.py",
     **changed: int,
 ) -> str:
-    """The command line that goes on from a snapshot with the same options otherwise.
+    """The command line that resumes from a snapshot, with otherwise the same options.
 
     Args:
         argv (list of str): arguments of the command so far.
         snapshot (str): path of the snapshot, or ``auto``.
         script (str): the command.
-        changed: options by long name that are to be other.
+        changed: new values of options, by long name.
 
     Returns:
-        str: ready to be pasted into a shell.
+        str: ready to paste into a shell.
     """
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("-r", "--resume")

@@ -1,9 +1,8 @@
 """The processes of a data-parallel training, as one of them sees them.
 
 Each process reads a share of the batch's streams, keeps their recurrent states, and takes the same
-step on the mean of all gradients, which ChainerMN computes. Whether a process is one of several is
-a fact of the process, not of what it calls. So there is one object for it, ``here``, and whoever
-needs to know asks that. Nothing here computes, trains or writes.
+step on the mean of all gradients, which ChainerMN computes. One object, ``here``, knows whether
+this process is one of several; all other code asks it. Nothing here computes, trains or writes.
 """
 
 import contextlib
@@ -29,24 +28,24 @@ from support.devices import check_gpu, cores
 
 _T = TypeVar("_T")
 
-_SECONDS_TO_FAIL = 5  # within which processes that all fail for the same reason do so
+_SECONDS_TO_FAIL = 5  # processes that fail for the same reason fail within this time
 
 
 class Processes:
     """This process and the others of its MPI job; alone, and without MPI, until it joins one.
 
-    What a lone process shares with others, it shares with itself. Of several, all have to call
-    each method in the same order, but for those that only ask.
+    A lone process shares only with itself. Several processes must all call the methods in the same
+    order, except those that only ask.
 
     Attributes:
-        rank, size (int): number of this process, from 0, and of processes. Rank 0 alone prints and
-            writes.
+        rank, size (int): number of this process, from 0, and count of processes. Only rank 0 prints
+            and writes.
     """
 
     rank = 0
     size = 1
     _mpi: Any = None  # mpi4py's module MPI
-    _world: Any = None  # an MPI communicator of all processes, for the training alone
+    _world: Any = None  # an MPI communicator of all processes, for the training only
     _comm: Any = None  # ChainerMN's
     _left: Any = None
 
@@ -57,12 +56,12 @@ class Processes:
             UsageError: if there is no MPI.
         """
         if int(os.environ.get("MPI_LOCALNRANKS", 1)) > cores():
-            # MPICH waits by looking again and again, and so keeps the awaited process from running.
+            # MPICH polls while it waits, and so keeps the awaited process from running.
             os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
             os.environ.setdefault("MPIR_CVAR_POLLS_BEFORE_YIELD", "10")
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of another MPI's mpiexec, which is refused below
+                warnings.simplefilter("ignore")  # about another MPI's mpiexec, refused below
                 from mpi4py import MPI
         except (ImportError, RuntimeError) as error:
             raise UsageError(
@@ -120,7 +119,7 @@ class Processes:
                 f"argument --communicator: {name} does not work here: {error}"
             ) from error
         with self._comm.config_scope():
-            # It copies all gradients by a kernel that names a type without including its header.
+            # Its kernel for that names a type without including the header.
             self._comm.batched_copy = False
         if gpu >= 0:
             gpu += self._comm.intra_rank
@@ -128,10 +127,10 @@ class Processes:
         return gpu
 
     def streams(self, batch_size: int) -> range:
-        """Numbers of the streams that this process reads, of so many.
+        """Numbers of the streams that this process reads, out of ``batch_size``.
 
         Raises:
-            UsageError: if there is not one for each process.
+            UsageError: if there are fewer streams than processes.
         """
         if batch_size < self.size:
             raise UsageError(
@@ -144,8 +143,8 @@ class Processes:
     def set_up(self, optimizer: Any, model: Any, batch_size: int) -> Any:
         """Set up the optimizer with the model; return the one to train with.
 
-        With several processes that is ChainerMN's. It takes the mean of their gradients first,
-        each weighted by its number of streams, and all start from the parameters of rank 0.
+        With several processes that is ChainerMN's. It first averages their gradients, weighted by
+        their numbers of streams. All processes start from the parameters of rank 0.
         """
         if self._comm is None:
             return optimizer.setup(model)
@@ -159,14 +158,14 @@ class Processes:
         if weight != 1:
             self._comm.multi_node_mean_grad = _weighted(self._comm.multi_node_mean_grad, weight)
         optimizer = create_multi_node_optimizer(optimizer, self._comm).setup(model)
-        # The optimizer would send the parameters in place of the first update. Once asked whether
-        # they have changed, it takes them as known.
+        # The optimizer would send the parameters instead of making the first update. Asking it
+        # whether they have changed makes it take them as known.
         self._comm.bcast_data(model)
         optimizer.is_changed(model)
         return optimizer
 
     def once(self, work: Callable[..., _T], *args: Any) -> _T:
-        """What ``work(*args)`` returns or raises on rank 0, which alone calls it, everywhere."""
+        """Call ``work(*args)`` on rank 0 only; return or raise its outcome on every process."""
         if self._world is None:
             return work(*args)
         outcome: Any = None
@@ -185,16 +184,16 @@ class Processes:
         return [value] if self._world is None else self._world.allgather(value)
 
     def own(self, states: NDArray) -> NDArray:
-        """The rows of this process's streams, from those of all."""
+        """This process's rows out of the rows of all streams."""
         if self._world is None:
             return states
         streams = self.streams(len(states))
         return states[streams.start : streams.stop]
 
     def average(self, means: list[NdArray], batch_size: int) -> None:
-        """Put the means over a batch in place of a process's means over its streams.
+        """Replace this process's means over its streams by the means over the batch.
 
-        Those on a GPU stay there: to read one would be to wait for all that the GPU was told to do.
+        Means on a GPU stay there: reading one would wait for all of the GPU's pending work.
         """
         if self._world is None:
             return
@@ -213,20 +212,20 @@ class Processes:
             mean[...] = value
 
     def highest(self, number: int) -> int:
-        """The highest of all processes' numbers, as of a signal that has arrived at any."""
+        """The highest of all processes' numbers, such as a signal that reached any of them."""
         return number if self._world is None else self._world.allreduce(number, self._mpi.MAX)
 
     def command(self, command: str) -> str:
-        """The command line that starts as many processes."""
+        """The command line that starts the same number of processes."""
         return command if self._world is None else f"mpiexec -n {self.size} {command}"
 
     def leave(self) -> None:
-        """Tell the other processes that this one will not meet them any more, well or badly."""
+        """Tell the other processes that this one is done with them, with success or not."""
         if self._world is not None and self._left is None:
             self._left = self._mpi.COMM_WORLD.Ibarrier()
 
     def all_left(self) -> bool:
-        """Whether no process will meet this one any more."""
+        """Whether all processes have left."""
         return self._left.test()[0]
 
     def abort(self, code: int) -> None:
@@ -240,9 +239,9 @@ here = Processes()
 
 
 def _unname_shared_memory() -> None:
-    """Let the memory that the processes share end with the last of them, once all have it.
+    """Remove the names of the shared memory, so that it goes with the last process.
 
-    MPICH removes its file of 2 MB in the end, which processes that are killed do not reach.
+    MPICH removes its file of 2 MB only at the end, which killed processes do not reach.
     """
     with contextlib.suppress(OSError), open("/proc/self/maps") as file:
         for path in set(re.findall(r"/dev/shm/mpich_\S+", file.read())):
@@ -262,9 +261,8 @@ def _weighted(mean_grad: Callable[..., None], weight: float) -> Callable[..., No
 def run(main: Callable[[list[str]], int], output_matters: bool = False) -> int:
     """Run a command: alone, or with ``--distributed`` as one of the processes of an MPI job.
 
-    Of several processes rank 0 alone is heard, unless another one fails alone. One that fails
-    while the others go on would leave them waiting forever: it ends the job, so that ``mpiexec``
-    returns.
+    Only rank 0 of several processes prints, unless another one fails alone. One that fails while
+    the others go on would leave them waiting forever: it ends the job, so ``mpiexec`` returns.
 
     Args:
         main, output_matters: see :func:`support.command_line.run_command`.
@@ -276,7 +274,7 @@ def run(main: Callable[[list[str]], int], output_matters: bool = False) -> int:
         return run_command(main, output_matters=output_matters)
     try:
         here.join()
-    except UsageError:  # which the command meets again, and says
+    except UsageError:  # the command meets it again, and reports it
         return run_command(main)
     stderr, held_back = sys.stderr, io.StringIO()
     if here.rank:
@@ -290,5 +288,5 @@ def run(main: Callable[[list[str]], int], output_matters: bool = False) -> int:
             if here.rank:
                 stderr.write(f"process {here.rank} of {here.size}: {held_back.getvalue()}")
             here.abort(code)
-        time.sleep(0.01)  # while rank 0 draws, say, a core is better used than by waiting for it
+        time.sleep(0.01)  # leave the core to rank 0, which may still draw
     return code

@@ -1,7 +1,7 @@
-"""What a training shows and writes beside its snapshots and its model.
+"""What a training shows and writes besides its snapshots and its model.
 
-Which values there are curves and columns of, how they are labelled, and what is printed before and
-after is decided here. What is computed, and when, is not.
+This decides which values get curves and columns, their labels, and what is printed before and
+after. It does not decide what is computed, or when.
 """
 
 import argparse
@@ -34,12 +34,12 @@ from training.processes import here
 
 _LOSS = {"main/loss": "training", "validation/main/loss": "validation"}
 _ACCURACY = {"main/accuracy": "training", "validation/main/accuracy": "validation"}
-_ROTE = 3  # epochs of learning by rote, after which it is said
+_ROTE = 3  # epochs of learning by rote before it is reported
 _PERPLEXITY = {"perplexity": "training", "val_perplexity": "validation"}
 
 
 def show_beginning(args: argparse.Namespace, data: Data) -> None:
-    """Print what is going to be trained."""
+    """Print what will be trained."""
     print(f"GPU: {args.gpu}")
     print(f"# Architecture: {args.arch}")
     print(f"# Minibatch-size: {args.batchsize}")
@@ -52,14 +52,14 @@ def show_beginning(args: argparse.Namespace, data: Data) -> None:
 
 
 def reports(args: argparse.Namespace, data: Data, evaluated: Model) -> list[Extension]:
-    """Everything that watches how the training goes, to be plugged into the Trainer.
+    """The extensions that watch the training, for the Trainer.
 
-    Of several processes all watch the loss, and rank 0 alone writes and shows.
+    All processes watch the loss. Only rank 0 writes and shows.
 
     Args:
         args (argparse.Namespace): the options.
         data (Data): what the network is trained on.
-        evaluated: the model that is evaluated, for the picture of how it counts.
+        evaluated: the evaluated model, for the picture of how it counts.
     """
     watching: list[Extension] = [FiniteLoss()]
     if args.distributed:
@@ -90,8 +90,8 @@ def reports(args: argparse.Namespace, data: Data, evaluated: Model) -> list[Exte
 
 
 def overfitting(log: Sequence[Mapping[str, float]]) -> int | None:
-    """Number of the first of three epochs on end, all after the best, in which the network learnt
-    by rote: the training loss fell and the validation loss rose. None if there are none.
+    """The first of three consecutive epochs, all after the best, in which the training loss fell
+    and the validation loss rose: the network learnt by rote. None if there are none.
     """
     losses = [(each["validation/main/loss"], each["main/loss"], each["epoch"]) for each in log]
     after_best = losses[losses.index(min(losses)) :] if losses else []
@@ -104,7 +104,7 @@ def overfitting(log: Sequence[Mapping[str, float]]) -> int | None:
 
 
 def _counting_scores(data: Data) -> list[str]:
-    """The values that tell how well a network counts, as the evaluation reports them."""
+    """Names of the evaluation's values that show how well a network counts."""
     if data.shuffled:
         return ["run_length_accuracy"]
     lies = [] if why_not_told(data.n_vocab) else ["keeps_place"]
@@ -133,7 +133,7 @@ def _plots(data: Data) -> list[PlotLog]:
 
 @contextlib.contextmanager
 def naming_the_last_snapshot(snapshot: Snapshot) -> Iterator[None]:
-    """Where a training fails for a reason of its own, say what is left of it."""
+    """Name the last good snapshot in the error of a training that fails."""
     try:
         yield
     except FileChanged as error:
@@ -151,7 +151,7 @@ def naming_the_last_snapshot(snapshot: Snapshot) -> Iterator[None]:
 
 
 def show_stop(argv: list[str], snapshot: Snapshot, whole: str | None) -> None:
-    """Print how to go on after a signal: with the training, or with the ``whole`` it is part of."""
+    """Print how to resume after a signal: the training, or the ``whole`` job it is part of."""
     if whole is None and snapshot.last is None:
         print("Stopped before the first update.")
     else:
@@ -160,7 +160,7 @@ def show_stop(argv: list[str], snapshot: Snapshot, whole: str | None) -> None:
 
 
 def show_end(argv: list[str], args: argparse.Namespace, data: Data, trainer: Trainer) -> None:
-    """Print what was written, and what can be done with it."""
+    """Print what was written, and what to do with it."""
     if here.rank:
         return
     path = model_path(args.out, args.arch)
@@ -168,7 +168,7 @@ def show_end(argv: list[str], args: argparse.Namespace, data: Data, trainer: Tra
     if args.tensorboard:
         names.append("tensorboard")
     best = trainer.get_extension("Best") if data.held_out else None
-    if best and best.epoch:  # which a snapshot of 1.0 knows nothing of
+    if best and best.epoch:  # a snapshot of 1.0 holds none
         path = model_path(args.out, args.arch, best=True)
         names.insert(0, os.path.basename(path))
     print(f"Written to {args.out}: {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""When a training ends: after its epochs, or when it is asked to."""
+"""When a training ends: after its epochs, or on a signal."""
 
 import contextlib
 import signal
@@ -12,16 +12,16 @@ from chainer.training import Trainer
 from support.signals import SAVING, STOPPING, end_if_asked_again, handle_stopping
 from training.processes import here
 
-_SAVE = 1  # asked of all processes; to stop is 128 + the signal's number
+_SAVE = 1  # a request to all processes; a stop is 128 + the signal's number
 
 
 class Stop:
-    """Trainer's stop trigger: true after ``n_epochs`` sweeps, or once a signal has arrived.
+    """Trainer's stop trigger: true after ``n_epochs`` epochs, or once a signal has arrived.
 
-    Chainer's IntervalTrigger would train a finished run that is resumed for as long again.
+    Chainer's IntervalTrigger would train a resumed finished run for as long again.
 
     Args:
-        n_epochs (int): sweeps over the training data.
+        n_epochs (int): epochs of the whole training.
 
     Attributes:
         signal (int or None): number of the signal that stops this process.
@@ -33,7 +33,7 @@ class Stop:
         self._save = False
 
     def __call__(self, trainer: Trainer) -> bool:
-        """Whether the trainer is to stop before its next update. Save it where that was asked."""
+        """Whether the trainer should stop before its next update. Save first if that was asked."""
         asked = self._asked()
         if asked == _SAVE:
             self._save = False
@@ -44,19 +44,19 @@ class Stop:
         return here.highest(128 + self.signal if self.signal else int(self._save))
 
     def any_signal(self) -> int | None:
-        """Number of the signal that stops, at any of the processes."""
+        """Number of the signal that stops any of the processes."""
         asked = self._asked()
         return asked - 128 if asked > _SAVE else None
 
     def get_training_length(self) -> tuple[int, str]:
-        """For progress bars: how long the training is, and in which unit."""
+        """Length of the training and its unit, for progress bars."""
         return self.n_epochs, "epoch"
 
     @contextlib.contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Within this context signals stop the trainer, or save it, after the update it is at.
+        """Within this context signals stop or save the trainer after the current update.
 
-        Once one has asked it to stop, a second one ends the process at once.
+        After one that stops, a second one ends the process at once.
         """
         before = {number: signal.getsignal(number) for number in STOPPING + SAVING}
         handle_stopping(self._stop)

@@ -1,8 +1,8 @@
-"""Dropout for sequences: masks that follow from the place in the training where they are used.
+"""Dropout for sequences: masks that depend only on their place in the training.
 
-A random generator would have to be saved in every snapshot, shared out among processes and
-matched between devices. These masks need none of that: whether a unit is dropped is a hash of the
-seed, the layer, the step since training began, the stream and the unit.
+A random generator would have to be saved in every snapshot, split among processes and matched
+between devices. These masks need none of that: whether a unit is dropped is a hash of the seed,
+the layer, the step since training began, the stream and the unit.
 """
 
 import chainer_compat
@@ -38,18 +38,18 @@ def dropout_mask(
     first_step: int,
     first_stream: int = 0,
 ) -> NdArray:
-    """Mask of inverted dropout for a window, each element independent of all others.
+    """Mask of inverted dropout for a window, with independent elements.
 
     N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
     JMLR 15, 2014. A row ``(t, b)`` depends on the step ``first_step + t`` and the stream
-    ``first_stream + b``, not on where the window begins, so reading step by step drops the same
-    units, and so do several processes that share the streams.
+    ``first_stream + b``, not on where the window begins. So reading step by step, or in several
+    processes, drops the same units.
 
     Args:
         xp: array module that the mask is for.
         ratio (float): probability that an element is dropped, in [0, 1).
         shape (tuple of int): ``(T, B, U)``.
-        seed, layer (int): which training, and which of its dropout layers; 32 bits count.
+        seed, layer (int): which training, and which of its dropout layers; only 32 bits count.
         first_step (int): steps since training began, before this window.
         first_stream (int): number of the window's first stream.
 

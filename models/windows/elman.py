@@ -1,10 +1,10 @@
 """The recurrence of a whole window, as differentiable functions: Elman's, and that of RNN3.
 
 A window is time-major: ``x[t, b]`` is stream ``b`` at step ``t``, for ``T`` steps and ``B``
-streams. What does not depend on the step before (input projections, weight gradients) is one
-matrix product for the whole window; only what does stays in the loop over time, which works in
-arrays allocated once. Nothing here knows of training or of where a window came from. Chainer's
-LSTM has a file beside this, ``lstm.py``.
+streams. Input projections and weight gradients do not depend on the previous step, so each is one
+matrix product for the whole window. The rest stays in the loop over time, which works in arrays
+allocated once. Nothing here knows of training or of where a window came from. Chainer's LSTM is in
+``lstm.py``.
 
 The gradients are those of back-propagation through time (P. J. Werbos, "Backpropagation through
 time: what it does and how to do it", Proc. IEEE 78, 1990). In the derivations ``g_z`` is the
@@ -44,7 +44,7 @@ def elman(
 ) -> tuple[Variable, Variable]:
     """Elman recurrence over a window: ``h_t = activation(inward(x_t) + recurrent(h_{t-1}))``.
 
-    Without a previous state the recurrent term of the first step is absent, its bias too.
+    Without a previous state the first step omits the recurrent term and its bias.
     J. L. Elman, "Finding structure in time", Cognitive Science 14, 1990.
 
     Args:
@@ -104,7 +104,7 @@ def concat_elman(
 
 
 class Activation(NamedTuple):
-    """An activation whose derivative is cheap to tell from its own output."""
+    """An activation whose derivative is cheap to compute from its output."""
 
     apply: Callable[[Xp, NdArray], NdArray]  # (xp, a): overwrites the array a
     slope: Callable[[Xp, NdArray], NdArray]  # (xp, h): the derivative where the output is h
@@ -187,8 +187,8 @@ class ConcatElman(_WithActivation):
 
     The layer's matrix has four blocks, ``[[O, P], [S, R]]``: ``o_t = O x_t + P h_{t-1} + b_o`` and
     ``s_t = S x_t + R h_{t-1} + b_s``. Only ``R`` is in the loop, which is :class:`Elman`'s. In the
-    backward pass ``h_t`` reaches the loss through ``o_{t+1}`` and ``s_{t+1}``; the first for all
-    steps at once is ``g_o_{t+1} @ P``, the second is the loop's.
+    backward pass ``h_t`` reaches the loss through ``o_{t+1}`` and ``s_{t+1}``. The first part,
+    ``g_o_{t+1} @ P``, is computed for all steps at once, the second in the loop.
     """
 
     inputs_are = "T B I", "J J", "J", "B R"
@@ -275,7 +275,7 @@ def _unroll(states: NdArray, R: NdArray, act: Activation) -> None:
     """``states[t + 1] = act(states[t + 1] + R states[t])`` for every step, in place."""
     xp = get_array_module(states)
     lateral = xp.empty_like(states[0])
-    R_T = xp.ascontiguousarray(R.T)  # a copy now is cheaper than every step's product without
+    R_T = xp.ascontiguousarray(R.T)  # one copy makes every step's product cheaper
     h = states[0]
     for a in states[1:]:
         h.dot(R_T, lateral)

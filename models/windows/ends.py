@@ -19,10 +19,10 @@ from models.windows.function import (
 
 
 class Embedded(NamedTuple):
-    """A window of embedded ids, whose vectors nobody has looked up yet.
+    """A window of embedded ids whose vectors have not been looked up yet.
 
-    A layer projects its inputs. With a small vocabulary it is quicker to project the embedding, a
-    row for each word instead of one for each place in the window, and to look up the projections.
+    A layer projects its inputs. With a small vocabulary it is quicker to project the embedding, one
+    row per word instead of one per place in the window, and to look up the projections.
     """
 
     ids: NdArray  # (T, B)

@@ -14,7 +14,7 @@ from chainer.utils import type_check
 
 from models.windows import kernels
 
-# Elements of all vectors, up to which a one-hot product for a word is quicker than a sum by itself.
+# Up to this many elements in all vectors, a one-hot product is quicker than a sum for each id.
 _FEW = 2**17
 
 Arrays = tuple[NdArray, ...]
@@ -24,14 +24,14 @@ Gradients = tuple[NdArray | None, ...]
 class WindowFunction(FunctionNode):
     """A function node whose gradient is not itself differentiable.
 
-    Training needs first derivatives only, and a backward pass over plain arrays spares Chainer the
-    bookkeeping of one node for every product in it. Subclasses give ``backward_arrays``, which
-    takes the gradient of each output (an array, or None where there is none) and returns the
-    gradient of each input (an array, or None).
+    Training needs first derivatives only. A backward pass over plain arrays spares Chainer one node
+    for every product in it. Subclasses define ``backward_arrays``, which takes the gradient of each
+    output (an array, or None where there is none) and returns the gradient of each input (an array,
+    or None).
     """
 
-    # What each input is: the name of every axis, with a factor in front where the size is that many
-    # times another. "int" stands behind ids. A state may be absent, all of it.
+    # The axes of each input by name; "4U" is four times the size of "U", and "int" marks ids.
+    # States may be absent, but only all together.
     inputs_are: tuple[str, ...]
     states_are: tuple[str, ...] = ()
 
@@ -56,9 +56,9 @@ class WindowFunction(FunctionNode):
     def backward(
         self, indexes: tuple[int, ...], grad_outputs: tuple[Variable | None, ...]
     ) -> tuple[Variable | None, ...]:
-        """Wrap ``backward_arrays`` as Chainer wants it."""
+        """Wrap ``backward_arrays`` as Chainer expects."""
         if config.enable_backprop:
-            raise RuntimeError(f"{self.label} can be differentiated once only")
+            raise RuntimeError(f"{self.label} can be differentiated only once")
         grads = self.backward_arrays(*[None if g is None else g.array for g in grad_outputs])
         return tuple([None if g is None else Variable(g) for g in grads])
 
@@ -74,7 +74,7 @@ def _mismatch(
     known: tuple[tuple[str, int], ...],
     types: tuple[tuple[tuple[int, ...], np.dtype], ...],
 ) -> tuple[str, str] | None:
-    """What was expected, and what is there; None if all is well. See ``WindowFunction``."""
+    """What was expected and what was found; None if they match. See ``WindowFunction``."""
     if len(types) != len(expected):
         expected += states
     if len(types) != len(expected):
@@ -101,7 +101,7 @@ def _mismatch(
 
 
 class Recurrence(WindowFunction):
-    """A recurrence whose inputs are vectors, or the embedding and ids that stand for its rows.
+    """A recurrence whose inputs are vectors, or ids and the embedding that they index.
 
     Args:
         ids (array or None): of a window, ``(T, B)``; then the first input is the embedding.
@@ -117,7 +117,7 @@ class Recurrence(WindowFunction):
 
 
 def rows(window: NdArray) -> NdArray:
-    """``(T, B, n)`` seen as ``(T * B, n)``: a row for each step and stream, in order of time."""
+    """``(T, B, n)`` viewed as ``(T * B, n)``: a row for each step and stream, in order of time."""
     return window.reshape(-1, window.shape[-1])
 
 
@@ -126,7 +126,7 @@ def project_inputs(x: NdArray, ids: NdArray | None, W: NdArray, out: NdArray) ->
 
     Args:
         x (array): a window of vectors, ``(T, B, in)``; or one vector for each word, ``(V, in)``.
-        ids (array or None): which of these words stand in the window, ``(T, B)``.
+        ids (array or None): the words in the window, ``(T, B)``.
         W (array): ``(n, in)``.
     """
     if ids is None:
@@ -160,8 +160,8 @@ def sum_by_id(ids: NdArray, vectors: NdArray, n_vocab: int) -> NdArray:
     if on_gpu:
         return kernels.sum_by_id(ids, vectors, n_vocab)
     out = xp.zeros((n_vocab, vectors.shape[1]), vectors.dtype)
-    # Sorted by id, the places of an id stand together. Summing each group by itself is two to four
-    # times as fast as numpy.add.reduceat.
+    # Sorting puts the places of an id together. Summing each group by itself is two to four times
+    # as fast as numpy.add.reduceat.
     order = ids.argsort(kind="stable")
     ids = ids[order]
     starts = xp.flatnonzero(xp.diff(ids, prepend=-1)).tolist()
@@ -171,7 +171,7 @@ def sum_by_id(ids: NdArray, vectors: NdArray, n_vocab: int) -> NdArray:
 
 
 def state_gradient(hs: NdArray, g_hs: NdArray | None, g_last: NdArray | None) -> NdArray:
-    """Gradient of the states ``hs`` as seen from outside the window, in an array of its own."""
+    """Gradient of the states ``hs`` from outside the window, in a new array."""
     g = get_array_module(hs).zeros_like(hs) if g_hs is None else g_hs.copy()
     if g_last is not None:
         g[-1] += g_last

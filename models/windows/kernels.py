@@ -1,15 +1,15 @@
-"""The loops over time on a GPU, where a small network's update is bound by asking for its steps.
+"""The loops over time on a GPU, where launching kernels takes most of a small network's update.
 
-A function here computes what its namesake beside it does (``elman.py``, ``lstm.py``, ``gru.py`` of
-``models``), where the arithmetic is explained. While the recurrent matrix is small, one kernel
-takes all steps of a window: streams do not depend on each other, so each has a block of threads,
-which waits for no other. A large matrix would be read by every block in every step. There a step
-is a matrix product for all streams, and the same kernel for the rest, told which step it is.
+Each function computes the same as its namesake in ``elman.py``, ``lstm.py`` or ``models/gru.py``,
+which explains the arithmetic. While the recurrent matrix is small, one kernel takes all steps of a
+window: streams do not depend on each other, so each has its own block of threads, which waits for
+no other. With a large matrix, every block would read it in every step. So each step is then one
+matrix product for all streams, and a launch of the same kernel for the rest of that step.
 
-In the kernels ``T`` is the type of the numbers, ``B`` the number of streams, ``U`` that of units,
-``b`` the block's stream, and ``j`` a unit. Where ``stage`` is negative, the kernel takes the
-products itself; else it does what follows the product of this number, or, backward, what comes
-before it.
+In the kernels ``T`` is the number type, ``B`` the number of streams, ``U`` the number of units,
+``b`` the block's stream, and ``j`` a unit. With a negative ``stage`` the kernel computes the
+products itself. Otherwise it does what follows the product of that number, or, backward, what
+precedes it.
 """
 
 import functools
@@ -73,7 +73,7 @@ class _Product(NamedTuple):
 
 
 def serve(x: NdArray) -> bool:
-    """Whether these functions are for the array: on a GPU, and not of half precision."""
+    """Whether these functions apply to the array: on a GPU, and not of half precision."""
     return isinstance(x, cuda.ndarray) and x.dtype.char in _TYPES
 
 
@@ -186,7 +186,7 @@ def concat_elman(
     Args:
         joined (array): the share of inputs and bias, ``(T, B, U + R)``.
         states (array): ``(T + 1, B, R)``; filled beyond its first row.
-        from_state (array): the columns of the layer's matrix that the state meets, ``(U + R, R)``.
+        from_state (array): columns of the layer's matrix that multiply the state, ``(U + R, R)``.
 
     Returns:
         array: the outputs ``y``, ``(T, B, U)``.
@@ -233,13 +233,13 @@ def concat_elman_backward(
 
     Args:
         g_ys (array): gradients of the outputs, ``(T, B, U)``.
-        into_h (array): gradient of the last state from outside, ``(B, R)``; turns into that of the
+        into_h (array): gradient of the last state from outside, ``(B, R)``; becomes that of the
             state before the window.
         ys, hs (array): outputs ``(T, B, U)`` and states after each step ``(T, B, R)``.
         from_state: as there.
 
     Returns:
-        array: gradient of what the activation is taken of, ``(T, B, U + R)``.
+        array: gradient before the activation, ``(T, B, U + R)``.
     """
     xp = cuda.cupy
     n_steps, batch, n_units = ys.shape
@@ -470,7 +470,7 @@ _GRU_BACKWARD = _Kernel(
 def sum_by_id(ids: NdArray, vectors: NdArray, n_vocab: int) -> NdArray:
     """As ``models.windows.function.sum_by_id``, in the order of the places.
 
-    Atomic additions, ``cupy.add.at``, come in another order in each run, and so would the rounding.
+    Atomic additions (``cupy.add.at``) run in a different order each time, and so round differently.
     """
     xp = cuda.cupy
     n_places, n_units = vectors.shape

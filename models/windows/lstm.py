@@ -60,7 +60,7 @@ class LSTM(Recurrence):
         g_a = g_c * i * (1 - a^2)        g_i = g_c * a * i'
         g_f = g_c * c_{t-1} * f'         g_o = g_h * tanh(c) * o'
 
-    Every factor that does not hold ``g_h`` or ``g_c`` is computed for the whole window before.
+    Factors without ``g_h`` or ``g_c`` are computed beforehand for the whole window.
     """
 
     inputs_are = "T B I", "4U I", "4U", "4U U"
@@ -141,7 +141,7 @@ def _unroll(inward: NdArray, cs: NdArray, hs: NdArray, R: NdArray) -> tuple[NdAr
 def _unroll_backward(
     g_h: NdArray, g_c: NdArray, gates: NdArray, cs: NdArray, tanh_cs: NdArray, R: NdArray
 ) -> tuple[NdArray, NdArray]:
-    """Every step from the last; ``g_c`` turns into the gradient of the first cell state.
+    """Every step from the last; ``g_c`` becomes the gradient of the first cell state.
 
     Args:
         g_h (array): gradients of the outputs from outside, ``(T, B, U)``; overwritten.
@@ -177,5 +177,5 @@ def _unroll_backward(
 
 
 def _blocks(R: NdArray) -> NdArray:
-    """An interleaved weight ``(4U, U)`` seen as one matrix for each gate, ``(4, U, U)``."""
+    """An interleaved weight ``(4U, U)`` viewed as one matrix for each gate, ``(4, U, U)``."""
     return R.reshape(-1, 4, R.shape[1]).swapaxes(0, 1)

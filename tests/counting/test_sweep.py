@@ -134,7 +134,7 @@ class TestTable:
     @pytest.mark.parametrize("text", ["a,b\n1,2\n", HEADER.upper(), "x" * 500, "\n\n"])
     def test_of_another_kind_is_refused_and_left_alone(self, path, text):
         path.write_text(text)
-        with pytest.raises(BadFile, match="no table of this command"):
+        with pytest.raises(BadFile, match="not a table of this command"):
             read_outcomes(path)
         assert path.read_text() == text
 
@@ -152,12 +152,12 @@ class TestTable:
     )
     def test_with_a_damaged_row_is_refused(self, path, row):
         path.write_text(f"{HEADER}rnn,4,0,20,20,1000,120,110,12,1.25\n{row}\n")
-        with pytest.raises(BadFile, match=r"^is damaged: line 3 is no outcome$"):
+        with pytest.raises(BadFile, match=r"^is damaged: line 3 is not an outcome$"):
             read_outcomes(path)
 
     def test_that_is_a_pipe_is_refused_and_not_waited_for(self, path):
         os.mkfifo(path)
-        with pytest.raises(BadFile, match="no regular file"):
+        with pytest.raises(BadFile, match="not a regular file"):
             read_outcomes(path)
 
     def test_that_cannot_be_written_is_named(self, path):
@@ -168,5 +168,5 @@ class TestTable:
 
     def test_that_is_no_text_is_refused(self, path):
         path.write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(BadFile, match="no table"):
+        with pytest.raises(BadFile, match="not a table"):
             read_outcomes(path)

@@ -139,7 +139,7 @@ class TestResumeRefuses:
         trainer, _ = train(tmp_path)
         save_npz(str(tmp_path / "chainers"), trainer)
         message = str(self.refuse(tmp_path / "chainers", tmp_path))
-        assert "is no snapshot of this program" in message
+        assert "is not a snapshot of this program" in message
 
     @pytest.mark.parametrize("text", ["", "no JSON", "[]", "7", "null", "{", "{}", '{"format": 1}'])
     def test_a_snapshot_that_says_nothing_of_itself(self, tmp_path, text):

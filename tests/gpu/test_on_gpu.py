@@ -239,7 +239,7 @@ class TestCommands:
     @pytest.mark.parametrize("command", [train_simple_sequence, predict_simple_sequence])
     def test_device_that_is_not_there_is_refused(self, command, gpu):
         with pytest.raises(
-            UsageError, match="-g/--gpu: 99 is no CUDA device of this machine; choose from 0"
+            UsageError, match="-g/--gpu: 99 is not a CUDA device of this machine; choose from 0"
         ):
             command.main(["-g99"])
 

@@ -165,7 +165,7 @@ class TestWrongFile:
     @pytest.mark.parametrize("dtype", [np.int32, np.bool_, "U3", "S3"])
     def test_that_holds_no_floating_point_numbers(self, path, arrays, dtype):
         wrong = {**arrays, "l5/W": np.zeros_like(arrays["l5/W"]).astype(dtype)}
-        self.refuse(path, wrong, "no floating-point numbers")
+        self.refuse(path, wrong, "not floating-point numbers")
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     def test_that_holds_numbers_that_are_not_finite(self, path, arrays, value):

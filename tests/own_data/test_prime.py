@@ -31,8 +31,8 @@ def test_is_the_text_without_the_last_end_of_line(content, text):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"abc\xffd", "is no text in UTF-8: byte 3 is 0xff"),
-        ("\ufeff\u00ef".encode()[:-1], "is no text in UTF-8: byte 3 is 0xc3"),
+        (b"abc\xffd", "is not UTF-8 text: byte 3 is 0xff"),
+        ("\ufeff\u00ef".encode()[:-1], "is not UTF-8 text: byte 3 is 0xc3"),
         (b"x" * 11, "holds more than 10 bytes"),
     ],
 )

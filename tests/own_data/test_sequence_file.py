@@ -182,11 +182,11 @@ class TestText:
             ("char", b"a", "holds only one token"),
             ("word", b"alone", "holds only one token"),
             ("integer", b"7\n", "holds only one token"),
-            ("char", b"0123456789\xff\xfe", "is no text in UTF-8: byte 10 is 0xff"),
-            ("word", b"\xef\xbb\xbfab cd \xc3\xa9\xc3", "is no text in UTF-8: byte 11 is 0xc3"),
-            ("integer", b"1 2 3 \x93NUMPY", "is no text in UTF-8: byte 6 is 0x93"),
-            ("char", "text".encode("utf-16"), "is no text in UTF-8: byte 0 is 0xff"),
-            ("char", "text".encode("utf-16-le"), "is no text: it holds bytes that are 0"),
+            ("char", b"0123456789\xff\xfe", "is not UTF-8 text: byte 10 is 0xff"),
+            ("word", b"\xef\xbb\xbfab cd \xc3\xa9\xc3", "is not UTF-8 text: byte 11 is 0xc3"),
+            ("integer", b"1 2 3 \x93NUMPY", "is not UTF-8 text: byte 6 is 0x93"),
+            ("char", "text".encode("utf-16"), "is not UTF-8 text: byte 0 is 0xff"),
+            ("char", "text".encode("utf-16-le"), "is not text: it holds bytes that are 0"),
             ("integer", b"5 6 7 8 9 -3 4", "holds the negative id -3 at index 5"),
             ("integer", b"5 6 7 8 nine 10", "holds 'nine' at index 4"),
         ],
@@ -239,7 +239,7 @@ def test_a_disk_that_fails_is_not_taken_for_damage_nor_for_want_of_room(monkeypa
 
 def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(BadFile, match="no regular file"):
+    with pytest.raises(BadFile, match="not a regular file"):
         read_sequence(str(tmp_path / "pipe"), CharVocabulary())
 
 

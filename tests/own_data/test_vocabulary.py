@@ -41,12 +41,15 @@ class TestIntegers:
         [
             ("5 -3 1 -4", "the negative id -3 at index 1, which no token can have"),
             ("5 1 9 8", "the id 9 at index 2, beyond the vocabulary, whose last id is 7"),
-            ("5 9223372036854775808", "'9223372036854775808' at index 1, which is no whole number"),
-            ("5 1.5", "'1.5' at index 1, which is no whole number"),
-            ("5 1_0", "'1_0' at index 1, which is no whole number"),
-            ("\u0665", "'\u0665' at index 0, which is no whole number"),
-            ("5 6 Call me", "'Call' at index 2, which is no whole number"),
-            (100 * "9", f"'{40 * '9'}...' at index 0, which is no whole number"),
+            (
+                "5 9223372036854775808",
+                "'9223372036854775808' at index 1, which is not a whole number",
+            ),
+            ("5 1.5", "'1.5' at index 1, which is not a whole number"),
+            ("5 1_0", "'1_0' at index 1, which is not a whole number"),
+            ("\u0665", "'\u0665' at index 0, which is not a whole number"),
+            ("5 6 Call me", "'Call' at index 2, which is not a whole number"),
+            (100 * "9", f"'{40 * '9'}...' at index 0, which is not a whole number"),
         ],
     )
     def test_are_refused_by_name_and_place(self, text, told):

@@ -51,7 +51,7 @@ def test_of_a_model_before_is_taken_away(model, tmp_path):
 def test_that_is_none_is_refused(model, content):
     with open(vocabulary_path(model), "wb") as file:
         file.write(content)
-    with pytest.raises(BadFile, match="is no vocabulary of the model's 2 tokens"):
+    with pytest.raises(BadFile, match="is not a vocabulary of the model's 2 tokens"):
         load_vocabulary(model, 2)
 
 

@@ -224,6 +224,6 @@ class TestCheckGpu:
         self.install(monkeypatch, 2)
         with pytest.raises(UsageError) as refusal:
             check_gpu(number)
-        assert f"{number} is no CUDA device of this machine; choose from 0 to 1, or -1 for" in str(
+        assert f"{number} is not a CUDA device of this machine; choose from 0 to 1, or -1" in str(
             refusal.value
         )

@@ -48,7 +48,7 @@ class TestShuffledRuns:
         assert read("--shuffle-runs").fixed.keys() - read("").fixed.keys() == {"--shuffle-runs"}
 
     def test_need_two_numbers(self, read):
-        with pytest.raises(UsageError, match=r"--shuffle-runs: --n-vocab 2 has .* choose 3 at"):
+        with pytest.raises(UsageError, match=r"--shuffle-runs: --n-vocab 2 has .* at least 3"):
             read("--shuffle-runs --n-vocab 2")
 
     def test_are_not_of_ones_own_data(self, read):
