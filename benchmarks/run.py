@@ -301,7 +301,7 @@ def main() -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="225 updates only, fewer of them and without JAX: under a minute, not ten to twenty",
+        help="225 updates only, fewer of them and without JAX: two minutes, not forty",
     )
     parser.add_argument("--json", metavar="PATH", type=Path, help="write what was measured")
     parser.add_argument("--chart", metavar="PATH", type=Path, help="draw a bar chart, a PNG")
