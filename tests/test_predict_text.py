@@ -153,8 +153,8 @@ class TestWriting:
             process.send_signal(signal.SIGINT)
             read_terminal(master)
             assert (process.wait(60), process.stderr.read()) == (130, b"")
-        # Text that is held back comes in full blocks or in whole lines.
-        assert any(len(piece) < 4096 and not piece.endswith(b"\n") for piece in pieces)
+        # Text that is held back comes by the thousands. A busy machine collects some tokens, too.
+        assert sum(map(len, pieces)) < 1000 * len(pieces)
         text = b"".join(pieces).decode(errors="ignore").replace("\r\n", "\n")
         assert text.startswith(text_after("It", 8, "gru")[: len(text)])
 
