@@ -96,9 +96,9 @@ class Best(Extension):
 
     def _write(self) -> None:
         if not self._written:
+            self._written = True  # a failure at the end would keep others from writing theirs
             here.once(save_vocabulary, self.path, self.vocabulary)
             here.once(save_parameters, self.path, self._parameters)
-            self._written = True
 
     def serialize(self, serializer: AbstractSerializer) -> None:
         """Save or restore it; start afresh if a snapshot does not hold it."""
@@ -109,7 +109,7 @@ class Best(Extension):
         except KeyError:
             return
         kept = self.epoch > 0 and self.path is not None
-        names = parameters_of(self.model) if kept else ()
+        names = [path.lstrip("/") for path, _ in self.model.namedparams()] if kept else []
         values = serializer["model"]
         self._parameters = {name: values(name, self._parameters.get(name)) for name in names}
         if not isinstance(serializer, Serializer):

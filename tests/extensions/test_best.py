@@ -11,7 +11,7 @@ import pytest
 from chainer import report
 from chainer.optimizers import Adam
 from chainer.serializers import DictionarySerializer, NpzDeserializer
-from chainer.training import Trainer
+from chainer.training import Extension, Trainer
 
 from bptt_updater import BPTTUpdater
 from extensions.best import Best
@@ -148,3 +148,28 @@ def test_state_that_knows_nothing_of_it_begins_anew(tmp_path):
     NpzDeserializer(state).load(second)
     second.run()
     assert second.get_extension("Best").epoch == 2
+
+
+class Ending(Extension):
+    """Takes note of its end, which comes after that of the best model."""
+
+    ended = False
+
+    def __call__(self, trainer):
+        pass
+
+    def finalize(self):
+        self.ended = True
+
+
+def test_a_file_that_cannot_be_written_keeps_no_other_extension_from_its_end(tmp_path, monkeypatch):
+    def fail(path, parameters):
+        raise OSError("no room")
+
+    monkeypatch.setattr("extensions.best.save_parameters", fail)
+    trainer = trainer_of(tmp_path, [1])
+    ending = Ending()
+    trainer.extend(ending)
+    with pytest.raises(OSError, match="no room"):
+        trainer.run(show_loop_exception_msg=False)
+    assert ending.ended
