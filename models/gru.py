@@ -116,7 +116,7 @@ class GRURecurrence(Recurrence):
         xp = get_array_module(x)
         W, b, U, d = (xp.stack(params[k::4]) for k in range(4))  # of r, z and a
         W = rows(W)
-        n_steps, batch = (x if self.ids is None else self.ids).shape[:2]
+        n_steps, batch = self.window_shape(x)
         n_units = U.shape[2]
         inward = xp.empty((n_steps, batch, len(W)), x.dtype)
         project_inputs(x, self.ids, W, out=inward)

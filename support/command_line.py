@@ -100,13 +100,18 @@ def whole_number(at_least: int, at_most: int = 2**31 - 1) -> Callable[[str], int
 
 def positive_number(text: str) -> float:
     """An argparse type: a finite number above zero."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def number(text: str) -> float:
+    """The number that a text spells, NaN if it spells none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def progress_bar(share: float, text: str) -> str:

@@ -16,6 +16,7 @@ from support.command_line import (
     UsageError,
     add_gpu_option,
     another_command,
+    number,
     path_word,
     positive_number,
     shell_command,
@@ -273,7 +274,7 @@ def _check_tensorboard() -> None:
 
 def fraction(text: str) -> float:
     """An argparse type: a number between 0 and 1."""
-    value = _number(text)
+    value = number(text)
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1")
     return value
@@ -281,17 +282,10 @@ def fraction(text: str) -> float:
 
 def ratio(text: str) -> float:
     """An argparse type: a number from 0 to below 1."""
-    value = _number(text)
+    value = number(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
     return value
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def interval(text: str) -> Interval:

@@ -148,7 +148,7 @@ class Elman(_WithActivation):
     def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, R, c, *h0 = inputs
         xp = get_array_module(x)
-        n_steps, batch = (x if self.ids is None else self.ids).shape[:2]
+        n_steps, batch = self.window_shape(x)
         states = xp.empty((n_steps + 1, batch, len(W)), x.dtype)  # h_0 ... h_T
         hs = states[1:]
         project_inputs(x, self.ids, W, out=hs)
@@ -201,7 +201,7 @@ class ConcatElman(_WithActivation):
         x, W, b, h0 = inputs
         xp = get_array_module(x)
         n_units = x.shape[-1]
-        n_steps = len(x if self.ids is None else self.ids)
+        n_steps, _ = self.window_shape(x)
         states = xp.empty((n_steps + 1, *h0.shape), x.dtype)  # h_0 ... h_T
         states[0] = h0
         if kernels.serve(x):

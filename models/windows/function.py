@@ -112,6 +112,11 @@ class Recurrence(WindowFunction):
         if ids is not None:
             self.inputs_are = ("V I", *self.inputs_are[1:])
 
+    def window_shape(self, x: NdArray) -> tuple[int, int]:
+        """``(T, B)`` of the window that the first input ``x`` gives, or its ids."""
+        n_steps, batch = (x if self.ids is None else self.ids).shape[:2]
+        return n_steps, batch
+
     def known_sizes(self, inputs: Arrays) -> dict[str, int]:
         return {} if self.ids is None else dict(zip("TB", self.ids.shape, strict=True))
 

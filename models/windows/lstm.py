@@ -69,7 +69,7 @@ class LSTM(Recurrence):
     def forward(self, inputs: Arrays) -> Arrays:
         x, W, b, R, *c0_h0 = inputs
         xp = get_array_module(x)
-        n_steps, batch = (x if self.ids is None else self.ids).shape[:2]
+        n_steps, batch = self.window_shape(x)
         n_units = R.shape[1]
         gates = xp.empty((n_steps, batch, len(W)), x.dtype)
         project_inputs(x, self.ids, W, out=gates)
