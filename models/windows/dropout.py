@@ -5,6 +5,8 @@ between devices. These masks need none of that: whether a unit is dropped is a h
 the layer, the step since training began, the stream and the unit.
 """
 
+import functools
+
 import chainer_compat
 
 import numpy as np
@@ -60,13 +62,21 @@ def dropout_mask(
         return _mask_on_gpu(ratio, shape, seed, layer, first_step, first_stream)
     n_steps, batch, n_units = shape
     n_words = -(-n_units // 2)  # a word of 32 bits decides for two units
-    place = xp.zeros((), np.uint32)
-    axes = (seed, 1), (layer, 1), (first_step, n_steps), (first_stream, batch), (0, n_words)
-    for first, count in axes:
-        coordinates = (xp.arange(count) + first % 2**32).astype(np.uint32)
+    place = _hash_of_layer(seed, layer)
+    for first, count in (first_step, n_steps), (first_stream, batch), (0, n_words):
+        coordinates = (np.arange(count) + first % 2**32).astype(np.uint32)
         place = _mix(place[..., None] ^ coordinates)
-    bits = place.reshape(n_steps, batch, n_words).view(np.uint16)[:, :, :n_units]
+    bits = place.view(np.uint16)[:, :, :n_units]
     return (bits >= np.uint16(ratio * 2**16)) * np.float32(1 / (1 - ratio))
+
+
+@functools.lru_cache
+def _hash_of_layer(seed: int, layer: int) -> NdArray:
+    """What all masks of a layer begin with, of shape ``()``."""
+    place = np.zeros((), np.uint32)
+    for number in seed, layer:
+        place = _mix(place[None] ^ np.uint32(number % 2**32))[0, ...]
+    return place
 
 
 def _mix(x: NdArray) -> NdArray:

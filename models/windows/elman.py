@@ -161,13 +161,13 @@ class Elman(_WithActivation):
             hs[1:] += b + c
         unroll = kernels.elman if kernels.serve(x) else _unroll
         unroll(states, R, self.act)
-        self.states = states
-        self.retain_inputs(range(len(inputs)))
+        self.saved = x, W, R, states
+        self.has_state = bool(h0)
         return hs, hs[-1].copy()
 
     def backward_arrays(self, g_hs: NdArray | None, g_last: NdArray | None) -> Gradients:
-        x, W, _, R, _, *h0 = self.input_arrays()
-        before, hs = self.states[:-1], self.states[1:]
+        x, W, R, states = self.saved
+        before, hs = states[:-1], states[1:]
         g_a = state_gradient(hs, g_hs, g_last)
         unroll = kernels.elman_backward if kernels.serve(x) else _unroll_backward
         g_h0 = unroll(g_a, hs, R, self.act)
@@ -177,9 +177,9 @@ class Elman(_WithActivation):
             g_W,
             g_b,
             rows(g_a).T.dot(rows(before)),
-            g_b.copy() if h0 else g_b - g_a[0].sum(axis=0),  # hooks change gradients in place
+            g_b.copy() if self.has_state else g_b - g_a[0].sum(axis=0),  # hooks change gradients in place
         )
-        return (*grads, g_h0) if h0 else grads
+        return (*grads, g_h0) if self.has_state else grads
 
 
 class ConcatElman(_WithActivation):
@@ -219,22 +219,20 @@ class ConcatElman(_WithActivation):
             rows(ys)[...] += rows(states[:-1]).dot(P.T)
             ys += b[:n_units]
             self.act.apply(xp, ys)
-        self.states = states
-        self.ys = ys
-        self.retain_inputs((0, 1))
+        self.saved = x, W, states, ys
         return ys, states[-1].copy()
 
     def backward_arrays(self, g_ys: NdArray | None, g_last: NdArray | None) -> Gradients:
-        x, W = self.input_arrays()
+        x, W, states, ys = self.saved
         xp = get_array_module(x)
         if g_ys is None:
-            g_ys = xp.zeros_like(self.ys)
+            g_ys = xp.zeros_like(ys)
         if kernels.serve(x):
-            return self._backward_on_gpu(x, W, g_ys, g_last)
+            return self._backward_on_gpu(g_ys, g_last)
         n_units = x.shape[-1]
         O, P, S, R = _quarters(W, n_units)
-        before, hs = self.states[:-1], self.states[1:]
-        g_o = g_ys * self.act.slope(xp, self.ys)
+        before, hs = states[:-1], states[1:]
+        g_o = g_ys * self.act.slope(xp, ys)
         g_s = xp.empty_like(hs)
         xp.dot(rows(g_o[1:]), P, out=rows(g_s[:-1]))
         g_s[-1] = 0 if g_last is None else g_last
@@ -248,14 +246,13 @@ class ConcatElman(_WithActivation):
         g_x += g_x_of_s
         return g_x, g_W, g_b, g_o[0].dot(P) + g_h0
 
-    def _backward_on_gpu(
-        self, x: NdArray, W: NdArray, g_ys: NdArray, g_last: NdArray | None
-    ) -> Gradients:
+    def _backward_on_gpu(self, g_ys: NdArray, g_last: NdArray | None) -> Gradients:
+        x, W, states, ys = self.saved
         xp = get_array_module(x)
-        g_h = xp.zeros_like(self.states[0]) if g_last is None else g_last.copy()
+        g_h = xp.zeros_like(states[0]) if g_last is None else g_last.copy()
         n_units = x.shape[-1]
-        before, hs = self.states[:-1], self.states[1:]
-        g = kernels.concat_elman_backward(g_ys, g_h, self.ys, hs, W[:, n_units:], self.act)
+        before, hs = states[:-1], states[1:]
+        g = kernels.concat_elman_backward(g_ys, g_h, ys, hs, W[:, n_units:], self.act)
         g_x, g_W_of_x, g_b = input_gradients(g, x, self.ids, W[:, :n_units])
         g_W = xp.concatenate((g_W_of_x, rows(g).T.dot(rows(before))), axis=1)
         return g_x, g_W, g_b, g_h

@@ -83,13 +83,12 @@ class Embed(WindowFunction):
     inputs_are = "T B int", "V U"
 
     def forward(self, inputs: Arrays) -> Arrays:
-        self.retain_inputs((0, 1))
-        x, W = inputs
-        return (W[x],)
+        self.ids, W = inputs
+        self.n_vocab = len(W)
+        return (W[self.ids],)
 
     def backward_arrays(self, g_e: NdArray) -> Gradients:
-        x, W = self.input_arrays()
-        return None, sum_by_id(x, rows(g_e), len(W))
+        return None, sum_by_id(self.ids, rows(g_e), self.n_vocab)
 
 
 class Project(WindowFunction):
@@ -98,12 +97,11 @@ class Project(WindowFunction):
     inputs_are = "T B U", "V U", "V"
 
     def forward(self, inputs: Arrays) -> Arrays:
-        h, W, b = inputs
-        self.retain_inputs((0, 1))
+        h, W, b = self.saved = inputs
         y = rows(h).dot(W.T)
         y += b
         return (y,)
 
     def backward_arrays(self, g_y: NdArray) -> Gradients:
-        h, W = self.input_arrays()
+        h, W, _ = self.saved
         return g_y.dot(W).reshape(h.shape), g_y.T.dot(rows(h)), g_y.sum(axis=0)

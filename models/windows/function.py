@@ -62,10 +62,6 @@ class WindowFunction(FunctionNode):
         grads = self.backward_arrays(*[None if g is None else g.array for g in grad_outputs])
         return tuple([None if g is None else Variable(g) for g in grads])
 
-    def input_arrays(self) -> list[NdArray]:
-        """The retained inputs, as arrays."""
-        return [variable.array for variable in self.get_retained_inputs()]
-
 
 @functools.lru_cache
 def _mismatch(

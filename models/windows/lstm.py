@@ -80,16 +80,14 @@ class LSTM(Recurrence):
         cs[0], hs[0] = c0_h0 or (0, 0)
         unroll = kernels.lstm if kernels.serve(x) else _unroll
         gates, tanh_cs = unroll(gates, cs, hs, R)
-        self.saved = gates, cs, tanh_cs, hs
+        self.saved = x, W, R, gates, cs, tanh_cs, hs
         self.has_state = bool(c0_h0)
-        self.retain_inputs((0, 1, 3))
         return hs[1:], cs[-1].copy(), hs[-1].copy()
 
     def backward_arrays(
         self, g_hs: NdArray | None, g_c: NdArray | None, g_h_last: NdArray | None
     ) -> Gradients:
-        x, W, R = self.input_arrays()
-        gates, cs, tanh_cs, hs = self.saved
+        x, W, R, gates, cs, tanh_cs, hs = self.saved
         xp = get_array_module(x)
         g_h = state_gradient(tanh_cs, g_hs, g_h_last)
         g_c = xp.zeros_like(cs[0]) if g_c is None else g_c.copy()
