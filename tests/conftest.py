@@ -20,6 +20,8 @@ TEMPORARY = ROOT / ".pytest_cache" / "temporary"
 TEMPORARY.mkdir(parents=True, exist_ok=True)
 tempfile.tempdir = os.environ["TMPDIR"] = str(TEMPORARY)
 os.environ["MPLCONFIGDIR"] = str(TEMPORARY / "matplotlib")
+# Where a container or a chroot has no /sys, the libraries of MPI say so on standard error.
+os.environ.update(HWLOC_HIDE_ERRORS="2", UCX_LOG_LEVEL="fatal")
 
 # In the background of a shell SIGINT is ignored, and the commands started here would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,7 +1,6 @@
 """The predicting command on models of text: how it reads the prime, and how it writes."""
 
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from chainer.serializers import save_npz
 from models import ARCHS
 from own_data.vocabulary import CharVocabulary, WordVocabulary, save_vocabulary
 from tests.commands import ROOT
-from tests.test_on_a_terminal import read_terminal
+from tests.test_on_a_terminal import open_terminal, read_terminal
 from tests.test_predict_simple_sequence import generated
 
 SCRIPT = str(ROOT / "predict_simple_sequence.py")
@@ -146,7 +145,7 @@ class TestWriting:
         assert text.endswith("\n")
 
     def test_on_a_terminal_shows_each_token_at_once(self, models):
-        master, slave = pty.openpty()
+        master, slave = open_terminal()
         with start(models, "-a", "gru", "--prime", "It", *ENDLESS, stdout=slave) as process:
             os.close(slave)
             pieces = [os.read(master, 4096) for _ in range(30)]

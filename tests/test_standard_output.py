@@ -1,7 +1,6 @@
 """A training whose standard output, or standard error, cannot be written."""
 
 import os
-import pty
 import shlex
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import chainer_compat
 
 import pytest
 
+from tests.test_on_a_terminal import open_terminal
 from tests.trainings import ENVIRONMENT, SCRIPT, SMALL, read_log, start
 
 MODEL = "rnn_simple_sequence.model"
@@ -51,7 +51,7 @@ def test_a_reader_that_leaves_does_not_end_the_training(tmp_path, assert_goes_on
 
 def test_a_terminal_that_goes_does_not_end_the_training(tmp_path, assert_goes_on):
     """With a progress bar, which is drawn until the end."""
-    master, slave = pty.openpty()
+    master, slave = open_terminal()
     process = start(tmp_path, *SMALL, stdout=slave)
     os.close(slave)
     os.read(master, 1)

@@ -172,13 +172,10 @@ class Elman(_WithActivation):
         unroll = kernels.elman_backward if kernels.serve(x) else _unroll_backward
         g_h0 = unroll(g_a, hs, R, self.act)
         g_x, g_W, g_b = input_gradients(g_a, x, self.ids, W)
-        grads = (
-            g_x,
-            g_W,
-            g_b,
-            rows(g_a).T.dot(rows(before)),
-            g_b.copy() if self.has_state else g_b - g_a[0].sum(axis=0),  # hooks change gradients in place
-        )
+        g_R = rows(g_a).T.dot(rows(before))
+        # A copy, because hooks change gradients in place.
+        g_c = g_b.copy() if self.has_state else g_b - g_a[0].sum(axis=0)
+        grads = g_x, g_W, g_b, g_R, g_c
         return (*grads, g_h0) if self.has_state else grads
 
 
