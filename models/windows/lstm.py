@@ -114,17 +114,20 @@ def _unroll(inward: NdArray, cs: NdArray, hs: NdArray, R: NdArray) -> tuple[NdAr
     """
     xp = get_array_module(inward)
     gates = xp.ascontiguousarray(inward.transpose(0, 3, 1, 2))
+    R_T = _blocks(R).swapaxes(1, 2).copy()
+    # sigmoid(v) = tanh(v / 2) / 2 + 1/2, so that one tanh serves all four gates. The inner halves
+    # are taken for the whole window.
+    gates[:, 1:] *= 0.5
+    R_T[1:] *= 0.5
     tanh_cs = xp.empty_like(cs[1:])
-    R_T = xp.ascontiguousarray(_blocks(R).swapaxes(1, 2))
     lateral = xp.empty_like(gates[0])
     written = xp.empty_like(cs[0])
     steps = zip(gates, cs, cs[1:], tanh_cs, hs, hs[1:], strict=False)
     for gate, c, c_next, tanh_c, h, h_next in steps:
         xp.matmul(h, R_T, out=lateral)
         gate += lateral
-        sigmoids = gate[1:]
-        sigmoids *= 0.5  # sigmoid(z) = tanh(z / 2) / 2 + 1/2: one tanh serves all four gates
         xp.tanh(gate, out=gate)
+        sigmoids = gate[1:]
         sigmoids *= 0.5
         sigmoids += 0.5
         a, i, f, o = gate
