@@ -144,8 +144,8 @@ class GRURecurrence(Recurrence):
         g_x, g_W, g_b = input_gradients(g_gates, x, self.ids, W)
         g_W, g_b = g_W.reshape(3, n_units, -1), g_b.reshape(3, n_units)
         g_U = xp.empty_like(U)
-        g_U[:2] = g_rows[:, : 2 * n_units].T.dot(rows(hs[:-1])).reshape(2, n_units, n_units)
-        g_U[2] = g_rows[:, 2 * n_units :].T.dot(rows(ps))
+        xp.matmul(g_rows[:, : 2 * n_units].T, rows(hs[:-1]), out=rows(g_U[:2]))
+        xp.matmul(g_rows[:, 2 * n_units :].T, rows(ps), out=g_U[2])
         g_d = g_b.copy() if self.has_state else g_b - g_gates[0].sum(axis=0).reshape(g_b.shape)
         g_params = [g for gate in zip(g_W, g_b, g_U, g_d, strict=True) for g in gate]
         return (g_x, *g_params, g_h0) if self.has_state else (g_x, *g_params)
