@@ -192,9 +192,10 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
             for _ in cells:
                 finished(_next(done).result())
         except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.kill()  # do not wait for trainings under way
+            # Wait for the pool's own thread: Python would else wake it while it closes its pipe.
+            pool.shutdown(cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
                 raise CommandError(
                     "a training was killed, perhaps for lack of memory; the same command resumes, "

@@ -287,6 +287,7 @@ def run(main: Callable[[list[str]], int], output_matters: bool = False) -> int:
         if code in (1, 2) and time.monotonic() > deadline:
             if here.rank:
                 stderr.write(f"process {here.rank} of {here.size}: {held_back.getvalue()}")
+                time.sleep(0.5)  # on a busy machine mpiexec else ends before it has passed this on
             here.abort(code)
         time.sleep(0.01)  # leave the core to rank 0, which may still draw
     return code
