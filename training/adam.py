@@ -17,7 +17,7 @@ from chainer.optimizer import Hyperparameter
 from chainer.optimizers.adam import AdamRule
 from chainer.types import NdArray
 
-_BLOCK = 2**16  # elements at a time: few enough to stay in the cache
+_BLOCK = 2**17  # elements at a time: few enough to stay in the cache
 
 
 class Adam(optimizers.Adam):
