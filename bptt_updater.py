@@ -1,7 +1,6 @@
 """Truncated back-propagation through time: a window forward and backward, cut, update."""
 
 import chainer_compat
-
 import numpy as np
 from chainer import Optimizer, Variable, config
 from chainer.dataset import Iterator

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import chainer_compat
-
 import numpy as np
 
 import train_simple_sequence
@@ -25,8 +24,8 @@ from models import ARCHS
 from support.command_line import FOLDER, ArgumentParser
 from support.drawing import marks, new_figure, save_figure, style_of, thinned
 from support.files import naming
+from support.processes import here, run
 from training.options import resume_command
-from training.processes import here, run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

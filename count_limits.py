@@ -47,10 +47,10 @@ from support.command_line import (
 from support.devices import check_memory, cores
 from support.drawing import save_figure
 from support.files import BadFile, Unreadable
+from support.processes import run
 from support.signals import STOPPING
 from support.threads import VARIABLES
 from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, training_memory
-from training.processes import run
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:

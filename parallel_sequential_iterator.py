@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import SupportsIndex
 
 import chainer_compat
-
 import numpy as np
 from chainer.dataset import Iterator
 from chainer.serializer import AbstractSerializer

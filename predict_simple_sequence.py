@@ -22,7 +22,6 @@ from io import TextIOWrapper
 from itertools import chain
 
 import chainer_compat
-
 import chainer
 import numpy as np
 from numpy.typing import NDArray
@@ -59,9 +58,9 @@ from support.devices import check_gpu
 from support.drawing import picture, save_figure
 from support.files import BadFile
 from support.output import is_lost
+from support.processes import run
 from support.threads import choose_threads
 from training.options import step_operations
-from training.processes import run
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:

@@ -15,7 +15,6 @@ if __name__ == "__main__":
 import sys
 
 import chainer_compat
-
 import chainer
 import numpy as np
 from chainer.optimizer_hooks import GradientClipping
@@ -27,15 +26,15 @@ from extensions.cosine import Cosine
 from extensions.evaluation import WindowEvaluator, window_length
 from extensions.snapshot import Snapshot
 from models import ARCHS
+from models.adam import Adam
 from models.classifier import Classifier
 from models.model_file import model_path, save_model
 from own_data.vocabulary import save_vocabulary, vocabulary_path
 from parallel_sequential_iterator import ParallelSequentialIterator
-from training.adam import Adam
+from support.processes import here, run
 from training.data import read_data
 from training.folder import go_on, output_folder
 from training.options import STEERING, changeable_options, fixed_options, parse_arguments
-from training.processes import here, run
 from training.report import naming_the_last_snapshot, reports, show_beginning, show_end, show_stop
 from training.stop import Stop
 

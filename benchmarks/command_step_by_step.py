@@ -13,8 +13,6 @@ matplotlib.use("Agg")
 # the user.
 os.environ["PATH"] = ""
 
-import chainer_compat
-
 from chainer import serializers
 from chainer.training import Trainer, extensions
 

@@ -9,17 +9,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import chainer_compat
-
 import numpy as np
 
 from benchmarks.workload import DEFAULT, LEARNING_RATE, Size, make_tokens, time_calls
 from bptt_updater import BPTTUpdater
 from models import ARCHS
+from models.adam import Adam
 from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
-from training.adam import Adam
-from training.processes import here
+from support.processes import here
 
 
 class Clock:

@@ -3,8 +3,6 @@
 import resource
 import sys
 
-import chainer_compat
-
 import chainer.links as L
 import numpy as np
 from chainer import get_device
@@ -25,11 +23,11 @@ from benchmarks.workload import (
 from bptt_updater import BPTTUpdater
 from extensions.evaluation import WindowEvaluator, window_length
 from models import ARCHS
+from models.adam import Adam
 from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from support.threads import choose_threads
-from training.adam import Adam
 from training.options import step_operations
 
 GROWING = (4_500, 45_000, 450_000, 4_500_000, 45_000_000)  # tokens

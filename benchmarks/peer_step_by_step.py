@@ -9,8 +9,6 @@ compare with it, too.
 from collections.abc import Callable
 from typing import Any
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import chainer.links as L

@@ -100,7 +100,6 @@ def evaluate(arch: str, text: Path, folder: Path) -> dict[str, Any]:
     """
     # Imported here, so that PyTorch's processes do without.
     import chainer_compat
-
     from chainer.serializers import NpzDeserializer
 
     from benchmarks.ours import make_evaluator

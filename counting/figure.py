@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import chainer_compat
-
 import numpy as np
 from numpy.typing import NDArray
 

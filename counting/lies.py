@@ -11,8 +11,6 @@ from functools import lru_cache
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-import chainer_compat
-
 import numpy as np
 from chainer import as_array, as_variable, no_backprop_mode, using_config
 from chainer.backends import cuda

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import chainer_compat
-
 from counting.lies import (
     CHANGES,
     Answer,

@@ -10,8 +10,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import chainer_compat
-
 import numpy as np
 from chainer import as_array
 from chainer.backends import cuda

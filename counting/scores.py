@@ -1,7 +1,5 @@
 """Scores that only counting can raise: accuracy at the ends of runs, predicted runs, free run."""
 
-import chainer_compat
-
 import numpy as np
 from chainer import as_array, no_backprop_mode, using_config
 from chainer.backend import get_array_module

@@ -5,19 +5,17 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import chainer_compat
-
 import numpy as np
 from numpy.typing import NDArray
 
 from bptt_updater import BPTTUpdater
 from counting.scores import first_mistake, free_run, mistakes, periods
 from models import ARCHS, Model
+from models.adam import Adam
 from models.classifier import Classifier
 from parallel_sequential_iterator import ParallelSequentialIterator
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from support.files import BadFile, naming, open_file, write_file
-from training.adam import Adam
 from training.options import BATCH_SIZE, LEARNING_RATE
 
 _UPDATES_BETWEEN = 10  # checks

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import chainer_compat
-
 from counting.sweep import Outcome
 from models import ARCHS
 from support.drawing import HATCHES, STYLES, Style, new_figure, style_of

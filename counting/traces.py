@@ -1,7 +1,5 @@
 """The hidden units of a layer while the network reads, and which of them count."""
 
-import chainer_compat
-
 import chainer.functions as F
 import numpy as np
 from chainer import Link, no_backprop_mode, using_config

@@ -9,8 +9,6 @@ import math
 import pathlib
 from typing import Any
 
-import chainer_compat
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -10,8 +10,6 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING
 
-import chainer_compat
-
 import train_simple_sequence
 from counting.lies import Answer, other_numbers, read_lies, shares
 from counting.lies_figure import COLORS, draw_answers, read_all

@@ -8,8 +8,6 @@ import pathlib
 from collections.abc import Callable, Iterator
 from unittest import mock
 
-import chainer_compat
-
 import compare_architectures
 import count_limits
 import predict_simple_sequence

@@ -2,8 +2,6 @@
 
 import math
 
-import chainer_compat
-
 from chainer import Link, Serializer, report
 from chainer.serializer import AbstractSerializer
 from chainer.training import PRIORITY_WRITER, Extension, Trainer
@@ -11,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.model_file import parameters_of, save_parameters
 from own_data.vocabulary import Vocabulary, save_vocabulary
-from training.processes import here
+from support.processes import here
 
 _LOSS = "validation/main/loss"
 

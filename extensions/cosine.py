@@ -2,8 +2,6 @@
 
 import math
 
-import chainer_compat
-
 from chainer import report
 from chainer.training import PRIORITY_WRITER, Extension, Trainer
 

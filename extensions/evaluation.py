@@ -6,8 +6,6 @@ For the built-in sequence it also measures how well the network counts.
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
-import chainer_compat
-
 import numpy as np
 from chainer import Link, Variable, as_array, no_backprop_mode
 from chainer.reporter import report_scope
@@ -19,7 +17,7 @@ from counting.lies import keeps_place, why_not_told
 from counting.scores import first_mistake, free_run, run_ends, runs_foreseen
 from parallel_sequential_iterator import ParallelSequentialIterator
 from support.devices import keep_freed_memory
-from training.processes import here
+from support.processes import here
 
 
 class WindowEvaluator(Evaluator):

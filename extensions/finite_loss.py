@@ -4,15 +4,13 @@ import math
 from types import TracebackType
 from typing import SupportsFloat
 
-import chainer_compat
-
 import numpy as np
 from chainer.backend import get_array_module
 from chainer.backends import cuda
 from chainer.training import PRIORITY_EDITOR, PRIORITY_WRITER, Extension, Trainer
 from chainer.types import NdArray
 
-from training.processes import here
+from support.processes import here
 
 
 class NotFinite(Exception):

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-import chainer_compat
-
 import numpy as np
 from chainer import AbstractSerializer, Serializer
 from chainer.training import Trainer, extensions

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import chainer_compat
-
 from chainer import config
 from chainer.computational_graph import build_computational_graph
 from chainer.training import Extension, Trainer, extensions

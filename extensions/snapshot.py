@@ -14,8 +14,6 @@ from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Any
 
-import chainer_compat
-
 import numpy as np
 from chainer.training import Extension, Trainer
 from numpy.typing import NDArray
@@ -35,8 +33,8 @@ from extensions.snapshot_file import (
 from own_data.vocabulary import Vocabulary, to_json
 from support.command_line import CommandError, one_line
 from support.files import BadFile, Unreadable, move_files
+from support.processes import here
 from support.threads import arithmetic, use_threads_as_before
-from training.processes import here
 
 _EARLIER = "earlier-"
 _Found = tuple[str, dict[str, Any], dict[str, NDArray]]  # path, what it says of itself, arrays

@@ -10,8 +10,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import chainer_compat
-
 import numpy as np
 from chainer import no_backprop_mode, using_config
 from chainer.serializers import DictionarySerializer, NpzDeserializer
@@ -19,7 +17,7 @@ from chainer.training import Trainer
 from numpy.typing import ArrayLike, NDArray
 
 from support.files import BadFile, read_arrays, write_arrays
-from training.processes import here
+from support.processes import here
 
 NAME = "snapshot_iter_"  # followed by the number of the update
 _FORMAT = 2

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import chainer_compat
-
 import numpy as np
 from chainer.backends import cuda
 from chainer.training import Extension, Trainer

@@ -6,8 +6,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-import chainer_compat
-
 from chainer.training import Extension, Trainer, extensions
 
 from support.command_line import ERASE, progress_bar

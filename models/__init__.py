@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import chainer_compat
-
 from chainer import Link, Parameter, Variable
 from chainer.links import EmbedID
 from chainer.types import DeviceSpec, NdArray, Xp

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 
-import chainer_compat
-
 import chainer.links as L
 from chainer import Variable, as_array, as_variable
 from chainer.backend import get_array_module
 from chainer.types import NdArray
 
-from models.windows.function import Arrays, Gradients, WindowFunction
+from models.recurrences.function import Arrays, Gradients, WindowFunction
 
 
 class Classifier(L.Classifier):

@@ -5,16 +5,14 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-import chainer_compat
-
 import numpy as np
 from chainer import Variable, config
 from chainer.serializer import AbstractSerializer
 from chainer.types import NdArray
 
+from models.recurrences.dropout import Drop, dropout_mask
+from models.recurrences.embedding import Embedded, as_window
 from models.stateful import Stateful
-from models.windows.dropout import Drop, dropout_mask
-from models.windows.ends import Embedded, as_window
 
 
 class Dropout(Stateful):

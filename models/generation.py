@@ -5,8 +5,6 @@ What the ids stand for, and whether they are right, is decided elsewhere.
 
 from collections.abc import Callable, Iterator, Sequence
 
-import chainer_compat
-
 import numpy as np
 from chainer import as_array, no_backprop_mode, using_config
 from chainer.backends import cuda

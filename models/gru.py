@@ -5,18 +5,15 @@ all of it: the model, its layer, and the layer's recurrence over a whole window,
 ``windows/elman.py``.
 """
 
-import chainer_compat
-
 import chainer.links as L
 from chainer import Chain, Variable
 from chainer.backend import get_array_module
 from chainer.types import NdArray
 
 from models.dropout import Dropout
-from models.stateful import Stateful
-from models.windows import kernels
-from models.windows.ends import Embedded, as_inputs, embed, project
-from models.windows.function import (
+from models.recurrences import kernels
+from models.recurrences.embedding import Embedded, as_inputs, embed, project
+from models.recurrences.function import (
     Arrays,
     Gradients,
     Recurrence,
@@ -25,6 +22,7 @@ from models.windows.function import (
     rows,
     state_gradient,
 )
+from models.stateful import Stateful
 
 
 class GRULayer(Stateful, L.StatefulGRU):

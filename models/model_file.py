@@ -3,8 +3,6 @@
 import os
 from collections.abc import Mapping
 
-import chainer_compat
-
 import numpy as np
 from chainer import Link, as_array
 from chainer.serializers import DictionarySerializer, NpzDeserializer

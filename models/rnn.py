@@ -1,14 +1,12 @@
 """RNN: one Elman layer between an embedding and an output layer."""
 
-import chainer_compat
-
 import chainer.links as L
 from chainer import Chain, Variable
 from chainer.types import NdArray
 
 from models.dropout import Dropout
-from models.windows.elman import elman
-from models.windows.ends import embed, project
+from models.recurrences.elman import elman
+from models.recurrences.embedding import embed, project
 
 
 class RNN(Dropout, Chain):

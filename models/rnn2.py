@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 
-import chainer_compat
-
 import chainer.functions as F
 import chainer.links as L
 from chainer import Chain, Variable
 
+from models.recurrences.elman import elman
 from models.stack import Stack
 from models.stateful import Stateful
-from models.windows.elman import elman
 
 
 class ElmanBlock(Stateful, Chain):
@@ -38,7 +36,7 @@ class RNN2(Stack):
     Args:
         n_vocab (int): size of the vocabulary, ``V``.
         n_units (int): units of the embedding and of each block, ``U``.
-        activation: of the blocks, see :func:`models.windows.elman.elman`.
+        activation: of the blocks, see :func:`models.recurrences.elman.elman`.
     """
 
     def __init__(

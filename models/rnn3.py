@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 
-import chainer_compat
-
 import chainer.functions as F
 import chainer.links as L
 from chainer import Chain, Variable
 
+from models.recurrences.elman import concat_elman
 from models.stack import Stack
 from models.stateful import Stateful
-from models.windows.elman import concat_elman
 
 
 class ConcatBlock(Stateful, Chain):
@@ -39,7 +37,7 @@ class RNN3(Stack):
     Args:
         n_vocab (int): size of the vocabulary, ``V``.
         n_units (int): units of the embedding and of each block's output, ``U``.
-        activation: of the blocks, see :func:`models.windows.elman.elman`.
+        activation: of the blocks, see :func:`models.recurrences.elman.elman`.
         n_recurrent (int or None): units of each block's state, ``U`` if None.
     """
 

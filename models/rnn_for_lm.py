@@ -1,16 +1,14 @@
 """RNNForLM: two LSTM layers with dropout, the language model of Chainer's PTB example."""
 
-import chainer_compat
-
 import chainer.links as L
 import numpy as np
 from chainer import Chain, Variable, as_array
 from chainer.types import NdArray
 
 from models.dropout import Dropout
+from models.recurrences.embedding import Embedded, embed, project
+from models.recurrences.lstm import lstm
 from models.stateful import Stateful
-from models.windows.ends import Embedded, embed, project
-from models.windows.lstm import lstm
 
 
 class LSTM(Stateful, L.LSTM):

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 
-import chainer_compat
-
 import chainer.links as L
 from chainer import Chain, Link, Variable
 from chainer.types import NdArray
 
 from models.dropout import Dropout
-from models.windows.ends import embed, project
+from models.recurrences.embedding import embed, project
 
 
 class Stack(Dropout, Chain):

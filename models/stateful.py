@@ -1,7 +1,5 @@
 """What recurrent layers share: a state that outlives the call and can be saved."""
 
-import chainer_compat
-
 from chainer import Link, Serializer, as_variable
 from chainer.device_resident import DeviceResidentsVisitor
 from chainer.serializer import AbstractSerializer

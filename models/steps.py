@@ -2,13 +2,11 @@
 
 Such a step is a matrix-vector product or two for each layer. The overhead of Chainer and of a
 function over a window takes several times as long. So this file repeats the recurrences in few
-operations, on copies of the weights laid out for them. ``windows/`` explains them.
+operations, on copies of the weights laid out for them. ``recurrences/`` explains them.
 """
 
 from collections.abc import Callable
 from typing import Any
-
-import chainer_compat
 
 import chainer.functions as F
 import numpy as np

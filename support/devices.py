@@ -162,7 +162,6 @@ def missing_for_gpu(number: int) -> str | None:
         choice = f"choose from 0 to {count - 1}" if count else "it has none; choose another machine"
         return f"is not a CUDA device of this machine; {choice}"
     import chainer_compat
-
     from chainer.backends import cuda
 
     try:

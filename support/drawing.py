@@ -7,8 +7,6 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import chainer_compat
-
 from models import ARCHS
 from support.files import write_file
 

@@ -6,8 +6,6 @@ this processor, and on the number of threads.
 
 import os
 
-import chainer_compat
-
 import numpy as np
 import threadpoolctl
 

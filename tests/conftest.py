@@ -8,7 +8,6 @@ import sys
 import tempfile
 
 import chainer_compat
-
 import pytest
 
 from support.devices import missing_for_gpu

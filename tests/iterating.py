@@ -1,7 +1,5 @@
 """What the tests of the iterator share: sizes to try, and comparisons."""
 
-import chainer_compat
-
 from hypothesis import settings
 from hypothesis import strategies as st
 

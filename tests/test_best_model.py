@@ -3,8 +3,6 @@
 import os
 import pathlib
 
-import chainer_compat
-
 import pytest
 
 from models.model_file import load_model

@@ -2,8 +2,6 @@ import gc
 import json
 import tracemalloc
 
-import chainer_compat
-
 import chainer
 import chainer.links as L
 import numpy as np

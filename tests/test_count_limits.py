@@ -6,8 +6,6 @@ import subprocess
 import sys
 import time
 
-import chainer_compat
-
 import pytest
 
 import count_limits

@@ -10,8 +10,6 @@ import os
 import pathlib
 import random
 
-import chainer_compat
-
 import chainer.links as L
 import numpy as np
 import pytest

@@ -12,8 +12,6 @@ import signal
 import subprocess
 import time
 
-import chainer_compat
-
 import pytest
 
 from models import ARCHS

@@ -5,8 +5,6 @@ import os
 import pty
 import re
 
-import chainer_compat
-
 import pytest
 
 from tests.trainings import COLUMNS, ENVIRONMENT, SMALL, numbers, start

@@ -8,8 +8,6 @@ import math
 import os
 import shutil
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from chainer.serializers import load_npz

@@ -1,8 +1,6 @@
 import doctest
 import tracemalloc
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from chainer.dataset import Iterator, concat_examples

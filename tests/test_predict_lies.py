@@ -1,7 +1,5 @@
 """``predict_simple_sequence.py --lies`` and ``--page``; their content is tested elsewhere."""
 
-import chainer_compat
-
 import pytest
 
 import predict_simple_sequence

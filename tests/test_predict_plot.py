@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import chainer_compat
-
 import pytest
 
 import predict_simple_sequence

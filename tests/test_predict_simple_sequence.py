@@ -8,8 +8,6 @@ import signal
 import subprocess
 import sys
 
-import chainer_compat
-
 import chainer
 import numpy as np
 import pytest

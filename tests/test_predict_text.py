@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from chainer.serializers import save_npz

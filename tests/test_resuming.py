@@ -5,8 +5,6 @@ import shutil
 import subprocess
 import sys
 
-import chainer_compat
-
 import pytest
 
 from tests.trainings import (

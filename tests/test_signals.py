@@ -7,8 +7,6 @@ import subprocess
 import sys
 import time
 
-import chainer_compat
-
 import pytest
 
 from tests.commands import ROOT
@@ -152,7 +150,6 @@ class TestAgain:
 
     PROGRAM = """
 import time
-import chainer_compat
 from training.stop import Stop
 with Stop(1).on_signals():
     print("begun", flush=True)

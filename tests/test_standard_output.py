@@ -5,8 +5,6 @@ import shlex
 import subprocess
 import sys
 
-import chainer_compat
-
 import pytest
 
 from tests.test_on_a_terminal import open_terminal

@@ -6,8 +6,6 @@ import shlex
 import shutil
 import sys
 
-import chainer_compat
-
 import chainer
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """What the tests of the updater share: small models, iterators, and comparisons."""
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import chainer.links as L

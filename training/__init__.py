@@ -1,1 +1,3 @@
-"""A training apart from the network: options, data, report, optimizer, processes."""
+"""A training apart from the network: options, data, folder, report, and when it stops."""
+
+import chainer_compat

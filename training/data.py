@@ -17,8 +17,8 @@ from own_data.vocabulary import (
 from simple_sequence.simple_sequence_dataset import get_shuffled_runs, get_simple_sequence
 from support.command_line import CommandError, UsageError, file_error
 from support.files import BadFile
+from support.processes import here
 from training.options import check_sizes
-from training.processes import here
 
 
 class Data(NamedTuple):

@@ -13,14 +13,12 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 
-import chainer_compat
-
 from chainer.training import Trainer
 
 from extensions.snapshot import OtherOptions, Snapshot
 from support.command_line import UsageError, claimed, file_error, prepare_folder
 from support.files import BadFile
-from training.processes import here
+from support.processes import here
 
 # Name these first: with other data, much that nobody typed differs too.
 _DATA = "--tokens", "--data"

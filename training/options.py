@@ -23,8 +23,8 @@ from support.command_line import (
     whole_number,
 )
 from support.devices import check_gpu, check_memory
+from support.processes import here
 from support.threads import choose_threads
-from training.processes import here
 
 _REPEAT = 100
 # The tutorial's defaults, for other commands that train as it does.

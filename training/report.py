@@ -12,8 +12,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-import chainer_compat
-
 from chainer.training import Extension, Trainer
 
 from counting.figure import draw_counting, why_not_drawn
@@ -28,9 +26,9 @@ from models import Model
 from models.model_file import model_path
 from own_data.mapped_ids import FileChanged
 from support.command_line import CommandError, another_command, path_word, shell_command
+from support.processes import here
 from training.data import Data
 from training.options import resume_command
-from training.processes import here
 
 _LOSS = {"main/loss": "training", "validation/main/loss": "validation"}
 _ACCURACY = {"main/accuracy": "training", "validation/main/accuracy": "validation"}

@@ -5,12 +5,10 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-import chainer_compat
-
 from chainer.training import Trainer
 
+from support.processes import here
 from support.signals import SAVING, STOPPING, end_if_asked_again, handle_stopping
-from training.processes import here
 
 _SAVE = 1  # a request to all processes; a stop is 128 + the signal's number
 

@@ -4,8 +4,6 @@ and does what a visitor asks for.
 
 import json
 
-import chainer_compat
-
 import chainer
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Tiny models whose answer to a lie is known, because their rule is written down."""
 
-import chainer_compat
-
 import chainer
 import numpy as np
 from chainer import as_variable

@@ -2,8 +2,6 @@
 
 import itertools
 
-import chainer_compat
-
 import numpy as np
 import pytest
 

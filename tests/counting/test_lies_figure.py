@@ -1,5 +1,3 @@
-import chainer_compat
-
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle

@@ -4,8 +4,6 @@ import base64
 import json
 import re
 
-import chainer_compat
-
 import numpy as np
 import pytest
 

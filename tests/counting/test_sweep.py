@@ -1,7 +1,5 @@
 import os
 
-import chainer_compat
-
 import chainer
 import numpy as np
 import pytest

@@ -4,8 +4,6 @@ import json
 import pathlib
 import pickle
 
-import chainer_compat
-
 import chainer.links as L
 import numpy as np
 import pytest
@@ -19,7 +17,7 @@ from extensions.snapshot import Snapshot
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
 from support.files import read_arrays, write_arrays
-from training.processes import Processes
+from support.processes import Processes
 from training.stop import Stop
 
 FIXED = {"--arch": "rnn", "--unit": 3}

@@ -3,8 +3,6 @@
 import math
 import os
 
-import chainer_compat
-
 import chainer.links as L
 import numpy as np
 import pytest

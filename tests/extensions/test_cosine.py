@@ -1,7 +1,5 @@
 """The learning rate along a cosine, on a training of six updates an epoch."""
 
-import chainer_compat
-
 import numpy as np
 from chainer.serializers import NpzDeserializer
 from snapshot_trainings import state, training

@@ -1,5 +1,3 @@
-import chainer_compat
-
 import chainer
 import chainer.links as L
 import numpy as np

@@ -1,5 +1,3 @@
-import chainer_compat
-
 import chainer
 import chainer.links as L
 import numpy as np
@@ -13,7 +11,7 @@ from bptt_updater import BPTTUpdater
 from extensions.evaluation import WindowEvaluator
 from models import ARCHS
 from parallel_sequential_iterator import ParallelSequentialIterator
-from training.processes import Processes
+from support.processes import Processes
 
 V, U, B = 7, 6, 4
 N_STEPS = 23

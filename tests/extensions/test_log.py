@@ -1,8 +1,6 @@
 import json
 import types
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from chainer.serializers import DictionarySerializer, NpzDeserializer

@@ -3,8 +3,6 @@ import math
 import random
 import zlib
 
-import chainer_compat
-
 import numpy as np
 import pytest
 

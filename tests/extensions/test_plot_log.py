@@ -1,7 +1,5 @@
 import types
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from PIL import Image

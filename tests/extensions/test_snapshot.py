@@ -3,8 +3,6 @@
 import errno
 import os
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from snapshot_trainings import (

@@ -2,8 +2,6 @@
 
 import json
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from snapshot_trainings import about, assert_same_state, state, train, training

@@ -2,8 +2,6 @@
 
 import os
 
-import chainer_compat
-
 import pytest
 from snapshot_trainings import about, iterations, train, training
 

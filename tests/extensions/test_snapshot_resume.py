@@ -2,8 +2,6 @@
 
 import json
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from chainer.serializers import save_npz

@@ -6,8 +6,6 @@ import json
 import os
 import re
 
-import chainer_compat
-
 import pytest
 from snapshot_trainings import (
     First,

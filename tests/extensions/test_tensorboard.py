@@ -3,8 +3,6 @@ import os
 import sys
 import time
 
-import chainer_compat
-
 import chainer.links as L
 import numpy as np
 import pytest

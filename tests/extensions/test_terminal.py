@@ -1,8 +1,6 @@
 import sys
 import types
 
-import chainer_compat
-
 import pytest
 from chainer.training.extensions import PrintReport
 

@@ -17,8 +17,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import chainer_compat
-
 import matplotlib.figure
 
 from tests.commands import ROOT

@@ -3,8 +3,6 @@
 import os
 import shlex
 
-import chainer_compat
-
 import numpy as np
 import pytest
 

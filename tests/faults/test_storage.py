@@ -7,8 +7,6 @@ import random
 import shlex
 import shutil
 
-import chainer_compat
-
 import numpy as np
 import pytest
 

@@ -13,8 +13,6 @@ import subprocess
 import sys
 import time
 
-import chainer_compat
-
 import numpy as np
 import pytest
 

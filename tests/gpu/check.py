@@ -13,8 +13,6 @@ import pathlib
 import sys
 import tempfile
 
-import chainer_compat
-
 import numpy as np
 
 import predict_simple_sequence

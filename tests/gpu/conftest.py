@@ -1,7 +1,5 @@
 """Devices for the tests: the strict stand-in for CuPy, and a real GPU where there is one."""
 
-import chainer_compat
-
 import chainer
 import pytest
 import strict_array

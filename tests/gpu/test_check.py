@@ -1,11 +1,9 @@
 """What ``make check-gpu`` finds, on a GPU as right as the CPU and on one that is not."""
 
-import chainer_compat
-
 import numpy as np
 import pytest
 
-from models.windows import kernels
+from models.recurrences import kernels
 from tests.gpu import check
 
 ENTRY = {"epoch": 1, "main/loss": 0.5, "free_run": 3, "elapsed_time": 0.1}

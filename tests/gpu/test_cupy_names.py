@@ -11,8 +11,6 @@ import pathlib
 import re
 import sys
 
-import chainer_compat
-
 import chainer
 import numpy as np
 import pytest
@@ -110,7 +108,7 @@ def sources(tmp_path_factory):
         ROOT,
         *(
             ROOT / name
-            for name in ("models", "models/windows", "training", "extensions", "counting")
+            for name in ("models", "models/recurrences", "training", "extensions", "counting")
         ),
     ]
     ours = [path for folder in folders for path in folder.glob("*.py")]

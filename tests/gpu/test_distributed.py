@@ -5,12 +5,10 @@ import json
 import sys
 import types
 
-import chainer_compat
-
 import numpy as np
 import pytest
 
-from training.processes import Processes
+from support.processes import Processes
 
 try:
     from chainermn import nccl

@@ -1,7 +1,5 @@
 """Each fast form of a recurrence on a GPU, beside the reference on the CPU."""
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -10,9 +8,9 @@ import pytest
 from chainer import Variable
 
 from models.gru import gru
-from models.windows import kernels
-from models.windows.elman import concat_elman, elman
-from models.windows.lstm import lstm
+from models.recurrences import kernels
+from models.recurrences.elman import concat_elman, elman
+from models.recurrences.lstm import lstm
 
 CPU = chainer.get_device("@numpy")
 T, B, U, R = 3, 2, 5, 4  # steps, streams, units, units of a state that is not the output

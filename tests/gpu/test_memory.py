@@ -1,7 +1,5 @@
 """What is said where the memory of a GPU is too small."""
 
-import chainer_compat
-
 import numpy as np
 import pytest
 

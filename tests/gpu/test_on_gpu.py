@@ -6,8 +6,6 @@ so that no NumPy array slips into what runs on a device; then, marked ``gpu``, o
 
 import json
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import numpy as np
@@ -24,13 +22,13 @@ from counting.traces import record
 from extensions.evaluation import WindowEvaluator
 from extensions.finite_loss import NotFinite
 from models import ARCHS, RNN, RNN2, RNN3
+from models.adam import Adam
 from models.classifier import Classifier
 from models.generation import generate
-from models.windows.dropout import dropout_mask
+from models.recurrences.dropout import dropout_mask
 from parallel_sequential_iterator import ParallelSequentialIterator
 from support.command_line import CommandError, UsageError
 from tests.extensions.test_finite_loss import Training
-from training.adam import Adam
 
 CPU = chainer.get_device("@numpy")
 V, U, B, T = 7, 5, 3, 4

@@ -2,8 +2,6 @@
 
 import operator
 
-import chainer_compat
-
 import chainer
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """That the stand-in for raw kernels runs C, and refuses what on a device would be luck."""
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from strict_kernels import RawKernel

@@ -1,11 +1,9 @@
 """``sum_by_id`` on a GPU, where a vocabulary larger than the window takes kernels of its own."""
 
-import chainer_compat
-
 import numpy as np
 import pytest
 
-from models.windows.function import sum_by_id
+from models.recurrences.function import sum_by_id
 
 V, U = 12, 3
 

@@ -4,8 +4,6 @@ Each is read step by step and in windows, and the two have to agree. That the st
 matter of the architecture's own file, for the tutorial's four of ``test_tutorials_models.py``.
 """
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import chainer.links as L

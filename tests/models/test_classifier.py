@@ -1,7 +1,5 @@
 """``Classifier``: loss, its gradient and accuracy, against Chainer's own and finite differences."""
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import chainer.links as L

@@ -1,7 +1,5 @@
 """Dropout of every architecture, against Chainer's own functions with the same masks."""
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -10,7 +8,7 @@ import pytest
 from chainer import serializers
 
 from models import ARCHS
-from models.windows.dropout import dropout_mask
+from models.recurrences.dropout import dropout_mask
 
 T, B, V, U = 4, 3, 5, 6
 RATIO = 0.4

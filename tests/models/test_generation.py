@@ -1,5 +1,3 @@
-import chainer_compat
-
 import chainer
 import numpy as np
 import pytest

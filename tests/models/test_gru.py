@@ -2,8 +2,6 @@
 
 from itertools import combinations, product
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import chainer.links as L

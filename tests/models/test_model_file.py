@@ -1,8 +1,6 @@
 import os
 import random
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from chainer.serializers import load_npz, save_npz

@@ -1,7 +1,5 @@
 """What is particular to ``RNN``; what holds for all models is in ``test_architectures.py``."""
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from chainer import functions as F

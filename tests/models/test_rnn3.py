@@ -1,7 +1,5 @@
 """What is particular to ``RNN3``; what holds for all models is in ``test_architectures.py``."""
 
-import chainer_compat
-
 import chainer.functions as F
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """What is particular to ``RNNForLM``: its beginning, dropout, and what a snapshot keeps of it."""
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 from chainer import serializers
 
 from models import RNNForLM
-from models.windows.dropout import dropout_mask
+from models.recurrences.dropout import dropout_mask
 
 V, U = 7, 5
 

@@ -1,7 +1,5 @@
 """``Stateful``: resetting, copying, moving and saving the state of a link."""
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from chainer import Chain, Parameter, Sequential, Variable, serializers

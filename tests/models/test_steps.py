@@ -1,7 +1,5 @@
 """Single steps outside of Chainer, against windows and against a layer whose steps are its own."""
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import numpy as np

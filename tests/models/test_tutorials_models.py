@@ -1,7 +1,5 @@
 """The four architectures of the tutorial, against its own models and loops in float64."""
 
-import chainer_compat
-
 import chainer
 import numpy as np
 import pytest

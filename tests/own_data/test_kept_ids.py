@@ -10,8 +10,6 @@ import stat
 import traceback
 from types import SimpleNamespace
 
-import chainer_compat
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -3,8 +3,6 @@ import os
 import signal
 import sys
 
-import chainer_compat
-
 import pytest
 
 from support.command_line import (

@@ -5,8 +5,6 @@ import subprocess
 import sys
 import types
 
-import chainer_compat
-
 import pytest
 from chainer.backends import cuda
 

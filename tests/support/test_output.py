@@ -4,8 +4,6 @@ import os
 import subprocess
 import sys
 
-import chainer_compat
-
 import pytest
 
 from tests.commands import ROOT

@@ -1,5 +1,3 @@
-import chainer_compat
-
 import numpy as np
 import pytest
 import threadpoolctl

@@ -3,8 +3,6 @@ import subprocess
 import sys
 import types
 
-import chainer_compat
-
 import pytest
 
 from extensions.snapshot import OtherOptions

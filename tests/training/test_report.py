@@ -1,7 +1,5 @@
 """What is said of a training at its end."""
 
-import chainer_compat
-
 import pytest
 
 from training.report import overfitting

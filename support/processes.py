@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import chainer_compat
-
 import numpy as np
 from chainer.backend import get_array_module
 from chainer.backends import cuda

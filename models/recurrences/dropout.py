@@ -7,13 +7,11 @@ the layer, the step since training began, the stream and the unit.
 
 import functools
 
-import chainer_compat
-
 import numpy as np
 from chainer.backends import cuda
 from chainer.types import NdArray, Xp
 
-from models.windows.function import Arrays, Gradients, WindowFunction
+from models.recurrences.function import Arrays, Gradients, WindowFunction
 
 
 class Drop(WindowFunction):

@@ -1,7 +1,5 @@
 """What the tests of both recurrences share: cases, loops in float64, and what to try."""
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -11,7 +9,7 @@ import pytest
 from chainer import Variable, gradient_check
 from hypothesis import given, settings
 
-from models.windows.elman import concat_elman, elman
+from models.recurrences.elman import concat_elman, elman
 
 
 def relu_loop(z):

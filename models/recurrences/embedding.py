@@ -2,14 +2,12 @@
 
 from typing import NamedTuple
 
-import chainer_compat
-
 import chainer.links as L
 from chainer import Parameter, Variable, as_array
 from chainer.types import NdArray
 from chainer.utils import type_check
 
-from models.windows.function import (
+from models.recurrences.function import (
     Arrays,
     Gradients,
     WindowFunction,
@@ -58,7 +56,7 @@ def as_window(x: Variable | Embedded) -> Variable:
 
 
 def as_inputs(x: Variable | Embedded) -> tuple[Variable, NdArray | None]:
-    """A layer's input as :func:`models.windows.function.project_inputs` takes it."""
+    """A layer's input as :func:`models.recurrences.function.project_inputs` takes it."""
     if isinstance(x, Embedded) and len(x.W) <= x.ids.size:
         return x.W, x.ids
     return as_window(x), None

@@ -3,8 +3,6 @@
 import functools
 from collections.abc import Callable
 
-import chainer_compat
-
 import numpy as np
 from chainer import FunctionNode, Variable, config
 from chainer.backend import get_array_module
@@ -12,7 +10,7 @@ from chainer.backends import cuda
 from chainer.types import NdArray
 from chainer.utils import type_check
 
-from models.windows import kernels
+from models.recurrences import kernels
 
 # Up to this many elements in all vectors, a one-hot product is quicker than a sum for each id.
 _FEW = 2**17

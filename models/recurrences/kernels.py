@@ -15,14 +15,12 @@ precedes it.
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-import chainer_compat
-
 import numpy as np
 from chainer.backends import cuda
 from chainer.types import NdArray
 
 if TYPE_CHECKING:
-    from models.windows.elman import Activation
+    from models.recurrences.elman import Activation
 
 LARGEST_MATRIX = 2**20  # bytes that each block may read in each step
 _LARGEST_SHARED = 48 * 2**10  # bytes of shared memory that a block has on every GPU
@@ -126,7 +124,7 @@ def _run(
 
 
 def elman(states: NdArray, R: NdArray, act: "Activation") -> None:
-    """As ``models.windows.elman._unroll``."""
+    """As ``models.recurrences.elman._unroll``."""
     xp = cuda.cupy
     before = states[:-1]
     products = [_Product(before, xp.ascontiguousarray(R.T), xp.empty_like(states[0]))]
@@ -152,7 +150,7 @@ _ELMAN = _Kernel(
 
 
 def elman_backward(g: NdArray, hs: NdArray, R: NdArray, act: "Activation") -> NdArray:
-    """As ``models.windows.elman._unroll_backward``."""
+    """As ``models.recurrences.elman._unroll_backward``."""
     xp = cuda.cupy
     into_h = xp.zeros_like(g[0])
     products = [_Product(g, xp.ascontiguousarray(R), into_h)]
@@ -274,7 +272,7 @@ _CONCAT_ELMAN_BACKWARD = _Kernel(
 
 
 def lstm(gates: NdArray, cs: NdArray, hs: NdArray, R: NdArray) -> tuple[NdArray, NdArray]:
-    """As ``models.windows.lstm._unroll``; the gates stay interleaved, ``(T, B, U, 4)``."""
+    """As ``models.recurrences.lstm._unroll``; the gates stay interleaved, ``(T, B, U, 4)``."""
     xp = cuda.cupy
     tanh_cs = xp.empty_like(cs[1:])
     lateral = xp.empty((len(hs[0]), len(R)), R.dtype)
@@ -318,7 +316,7 @@ _LSTM = _Kernel(
 def lstm_backward(
     g_h: NdArray, g_c: NdArray, gates: NdArray, cs: NdArray, tanh_cs: NdArray, R: NdArray
 ) -> tuple[NdArray, NdArray]:
-    """As ``models.windows.lstm._unroll_backward``; the gates stay interleaved."""
+    """As ``models.recurrences.lstm._unroll_backward``; the gates stay interleaved."""
     xp = cuda.cupy
     g_gates = xp.empty_like(gates)
     into_h = xp.zeros_like(g_c)
@@ -468,7 +466,7 @@ _GRU_BACKWARD = _Kernel(
 
 
 def sum_by_id(ids: NdArray, vectors: NdArray, n_vocab: int) -> NdArray:
-    """As ``models.windows.function.sum_by_id``, in the order of the places.
+    """As ``models.recurrences.function.sum_by_id``, in the order of the places.
 
     Atomic additions (``cupy.add.at``) run in a different order each time, and so round differently.
     """

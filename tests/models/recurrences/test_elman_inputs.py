@@ -1,7 +1,5 @@
 """What the recurrences take: wrong types are refused, ids are looked up."""
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import numpy as np
@@ -17,8 +15,8 @@ from window_cases import (
     without_last_column,
 )
 
-from models.windows.elman import ConcatElman, Elman
-from models.windows.ends import Embedded
+from models.recurrences.elman import ConcatElman, Elman
+from models.recurrences.embedding import Embedded
 
 
 def change_input(name, index, change):

@@ -1,7 +1,5 @@
 """Type checks and sums that functions over a window share; the rest is tested with those."""
 
-import chainer_compat
-
 import chainer
 import hypothesis.strategies as st
 import numpy as np
@@ -9,7 +7,7 @@ import pytest
 from chainer.utils import type_check
 from hypothesis import example, given, settings
 
-from models.windows.function import WindowFunction, sum_by_id
+from models.recurrences.function import WindowFunction, sum_by_id
 
 
 class Layer(WindowFunction):

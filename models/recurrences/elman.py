@@ -14,17 +14,15 @@ gradient of the loss with respect to ``z``, ``*`` multiplies element by element 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import chainer_compat
-
 import chainer.functions as F
 import chainer.links as L
 from chainer import Variable, as_variable
 from chainer.backend import get_array_module
 from chainer.types import NdArray, Xp
 
-from models.windows import kernels
-from models.windows.ends import Embedded, as_inputs, as_window
-from models.windows.function import (
+from models.recurrences import kernels
+from models.recurrences.embedding import Embedded, as_inputs, as_window
+from models.recurrences.function import (
     Arrays,
     Gradients,
     Recurrence,

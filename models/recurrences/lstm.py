@@ -1,15 +1,13 @@
 """The recurrence of a whole window for Chainer's LSTM; see ``elman.py`` for the notation."""
 
-import chainer_compat
-
 import chainer.links as L
 from chainer import Variable
 from chainer.backend import get_array_module
 from chainer.types import NdArray
 
-from models.windows import kernels
-from models.windows.ends import Embedded, as_inputs
-from models.windows.function import (
+from models.recurrences import kernels
+from models.recurrences.embedding import Embedded, as_inputs
+from models.recurrences.function import (
     Arrays,
     Gradients,
     Recurrence,

@@ -2,8 +2,6 @@
 
 from itertools import combinations
 
-import chainer_compat
-
 import chainer.functions as F
 import chainer.links as L
 import hypothesis.strategies as st
@@ -13,7 +11,7 @@ from chainer import Parameter, Variable, gradient_check
 from chainer.utils.type_check import InvalidType
 from hypothesis import given, settings
 
-from models.windows.ends import Embed, embed, project
+from models.recurrences.embedding import Embed, embed, project
 
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 # The gradient of the embedding is computed in one of two ways, by which of them is larger.

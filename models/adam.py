@@ -9,8 +9,6 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import chainer_compat
-
 import numpy as np
 from chainer import Link, Parameter, optimizers
 from chainer.optimizer import Hyperparameter

@@ -17,8 +17,6 @@ import subprocess
 import sys
 import time
 
-import chainer_compat
-
 import chainer.links as L
 import numpy as np
 import pytest
@@ -26,9 +24,9 @@ from chainer import optimizers
 
 from support.command_line import UsageError
 from support.files import read_arrays
+from support.processes import Processes
 from tests.commands import ROOT
 from training.options import parse_arguments
-from training.processes import Processes
 
 SCRIPT = str(ROOT / "train_simple_sequence.py")
 MPIEXEC = shutil.which(

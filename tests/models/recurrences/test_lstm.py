@@ -2,8 +2,6 @@
 
 from itertools import combinations, product
 
-import chainer_compat
-
 import chainer
 import chainer.functions as F
 import chainer.links as L
@@ -22,7 +20,7 @@ from window_cases import (
     without_last_column,
 )
 
-from models.windows.lstm import lstm
+from models.recurrences.lstm import lstm
 
 # Which of the three outputs the loss depends on: those of the steps, cell state, last output.
 LOSSES = [used for used in product([True, False], repeat=3) if any(used)]

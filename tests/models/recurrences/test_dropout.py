@@ -6,14 +6,12 @@ statistics are still those of chance: five standard deviations of what fair coin
 
 from itertools import combinations
 
-import chainer_compat
-
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from models.windows.dropout import dropout_mask
+from models.recurrences.dropout import dropout_mask
 
 SHAPE = (200, 10, 100)  # steps, streams, units: 200,000 elements
 N_SIGMAS = 5

@@ -1,7 +1,5 @@
 """``Adam``: bit for bit what Chainer's does, in the plain case and in every other."""
 
-import chainer_compat
-
 import chainer
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from chainer.optimizer_hooks import GradientClipping, WeightDecay
 from chainer.optimizers.adam import AdamRule
 from chainer.serializers import DictionarySerializer, NpzDeserializer
 
-from training.adam import _BLOCK, Adam, _blocks
+from models.adam import _BLOCK, Adam, _blocks
 
 # The third and fourth are updated in several blocks, the fourth in single rows.
 SHAPES = [(), (5,), (70, 1000), (2, 3, 40_000)]
