@@ -1,6 +1,7 @@
 """What tests share: where the project is, and running its commands as a user does."""
 
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -14,9 +15,12 @@ from support.devices import missing_for_gpu
 from tests.commands import ROOT
 from tests.trainings import ENDLESS, SMALL, start, succeed, wait_until
 
-# All that is left of a test, failed or not, is left in the checkout.
-TEMPORARY = ROOT / ".pytest_cache" / "temporary"
+# All that is left of a test, failed or not, is left in the checkout; where nobody may write there,
+# in the environment.
+KEPT = ROOT if os.access(ROOT, os.W_OK) else pathlib.Path(sys.prefix)
+TEMPORARY = KEPT / ".pytest_cache" / "temporary"
 TEMPORARY.mkdir(parents=True, exist_ok=True)
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(KEPT / ".hypothesis")
 tempfile.tempdir = os.environ["TMPDIR"] = str(TEMPORARY)
 os.environ["MPLCONFIGDIR"] = str(TEMPORARY / "matplotlib")
 # Where a container or a chroot has no /sys, the libraries of MPI say so on standard error.

@@ -13,6 +13,7 @@ import pytest
 from models import ARCHS
 from tests.commands import ROOT
 
+PATIENCE = 600  # seconds for what takes one, because the machine may do twenty things beside it
 SCRIPT = str(ROOT / "train_simple_sequence.py")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # output is to be buffered, as it is for a user
@@ -39,7 +40,7 @@ def start(folder, *arguments, **options):
 def train(folder, *arguments):
     """Run the command in ``folder``; its output goes into pipes."""
     process = start(folder, *arguments)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=PATIENCE)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -59,12 +60,13 @@ def fail(folder, *arguments, exit_code):
 
 
 def wait_until(condition, process):
-    for _ in range(20_000):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         if condition():
             return
         assert process.poll() is None, process.communicate()
         time.sleep(0.002)
-    pytest.fail("nothing happened for 40 seconds")
+    pytest.fail(f"nothing happened for {PATIENCE} seconds")
 
 
 def read_log(folder):

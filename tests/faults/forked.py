@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -56,7 +55,7 @@ def run(
     arguments: Sequence[str],
     folder: pathlib.Path,
     prepare: Callable[[], object] = lambda: None,
-    seconds: float = 100,
+    seconds: float = 600,
     stop: tuple[float, int] | None = None,
 ) -> Ended:
     """Run a command of the project in a folder, in a child of this process.
@@ -66,16 +65,14 @@ def run(
         arguments: what is typed after it.
         folder: where it runs.
         prepare: called in the child before.
-        seconds: after which it is stuck, and killed.
+        seconds: after which it is stuck, and killed; many, for the machine may be busy.
         stop: after how many seconds it is sent which signal.
     """
     command = shlex.join([script, *arguments])
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's own, of the threads of pytest-xdist
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until Python's handler is gone
-            gc.freeze()  # or the child's collector would touch, and so copy, all of our memory
-            child = os.fork()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until Python's handler is gone
+        gc.freeze()  # or the child's collector would touch, and so copy, all of our memory
+        child = os.fork()
         if child == 0:
             _be_the_command(script, list(arguments), folder, prepare, out.fileno(), err.fileno())
         gc.unfreeze()
@@ -90,16 +87,20 @@ def run(
 def _wait(child: int, seconds: float, stop: tuple[float, int] | None) -> int | None:
     started = time.monotonic()
     done = 0
-    while not done and (elapsed := time.monotonic() - started) < seconds:
-        if stop and elapsed > stop[0]:
-            os.kill(child, stop[1])
-            stop = None
-        time.sleep(0.002)
-        done, status = os.waitpid(child, os.WNOHANG)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # its own children, too
+    try:
+        while not done and (elapsed := time.monotonic() - started) < seconds:
+            if stop and elapsed > stop[0]:
+                os.kill(child, stop[1])
+                stop = None
+            time.sleep(0.002)
+            done, status = os.waitpid(child, os.WNOHANG)
+    finally:  # also when the test is interrupted
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # its own children, too
+        if not done:
+            os.kill(child, signal.SIGKILL)  # which has no group of its own at first
+            os.waitpid(child, 0)
     if not done:
-        os.waitpid(child, 0)
         return None
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code

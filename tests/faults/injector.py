@@ -1,5 +1,7 @@
 """A storage that fails once: the n-th of the calls for files of a folder ends in an error.
 
+Or in the death of the process.
+
 What Python offers of the operating system is replaced, in a forked child; the project knows nothing
 of it. EINTR is not among the errors, for Python repeats what a signal has interrupted.
 """
@@ -9,6 +11,7 @@ import errno
 import functools
 import io
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 
@@ -30,14 +33,14 @@ class Storage:
 
     Args:
         fail_at: number of the call that fails, from 1; 0 for none.
-        error: the name of its ``errno``.
+        error: the name of its ``errno``, or ``SIGKILL``.
 
     After the command has ended, :meth:`calls` gives the operations that it asked for.
     """
 
     def __init__(self, fail_at: int = 0, error: str = "EIO") -> None:
         self._fail_at = fail_at
-        self._error = getattr(errno, error)
+        self._error = error
         self._calls = tempfile.TemporaryFile()  # noqa: SIM115 - shared with the child
 
     def calls(self) -> list[tuple[str, str]]:
@@ -77,14 +80,20 @@ class Storage:
             path = os.readlink(f"/proc/self/fd/{path}")
         return (os.path.abspath(os.fsdecode(path)) + os.sep).startswith(self._folder)
 
-    def strike(self, operation: str, path: object) -> None:
-        """Note a call; raise an OSError if it is to fail."""
+    def strike(
+        self, operation: str, path: object, before: Callable[[], object] = lambda: None
+    ) -> None:
+        """Note a call; if it is to fail, do what comes before that, and raise an OSError."""
         os.write(self._calls.fileno(), f"{operation}\0{path}\n".encode())
         self._fail_at -= 1
         if self._fail_at == 0:
+            before()
+            if self._error == "SIGKILL":
+                os.kill(os.getpid(), signal.SIGKILL)
+            number = getattr(errno, self._error)
             raise OSError(
-                self._error,
-                os.strerror(self._error),
+                number,
+                os.strerror(number),
                 *([path] if operation not in ("read", "write", "sync") else []),
             )
 
@@ -129,9 +138,6 @@ class _File(io.FileIO):
         return super().read(size)
 
     def write(self, data):
-        try:
-            self.storage.strike("write", self.name)
-        except OSError:
-            super().write(bytes(data)[: len(data) // 2])
-            raise
+        half = bytes(data)[: len(data) // 2]
+        self.storage.strike("write", self.name, before=lambda: super(_File, self).write(half))
         return super().write(data)

@@ -1,4 +1,9 @@
-"""A disk that fails once, wherever that is: one line, and no good snapshot is lost."""
+"""A disk that fails once, or a process that is killed, at each of the calls for files.
+
+A disk that fails is told in one line, and no good snapshot is lost. Files are written in many
+pieces. Where a test repeats what another has tried piece by piece, only the first and the last of
+each file are tried.
+"""
 
 import hashlib
 import os
@@ -6,6 +11,7 @@ import pathlib
 import random
 import shlex
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -52,51 +58,68 @@ def started(tmp_path_factory):
     (folder / "text").write_text("a few words, of which some are a few words again\n" * 9)
     text = ["--data", "text", "--tokens", "word", "-o", "../text"]
     run(TRAIN, [*STARTED[:6], "-e", "1", *text], folder).check()
-    for kind in "model", "vocab.json":
-        shutil.copy(folder.parent / "text" / f"rnn_simple_sequence.{kind}", folder / f"text.{kind}")
+    for path in (folder.parent / "text").glob("rnn_simple_sequence.*"):
+        shutil.copy(path, folder / path.name.replace("rnn_simple_sequence", "text"))
     return folder, snapshots(folder), model(folder.parent / "finished")
 
 
-def failures(command, started, tmp_path, check, number):
-    """What goes wrong at each call that the command makes, or at so many of them."""
-    script, *words = command
-    folder = started[0]
-    storage = Storage()
+@pytest.fixture
+def failures(started, tmp_path, trials):
+    """Run a command again and again, with a fault at each call that it makes: what goes wrong.
+
+    ``part`` is that of ``PARTS``; without one only ``some`` calls are tried. ``each`` says whether
+    every piece of a file is.
+    """
     place = tmp_path / "place"
 
-    def attempt(storage):
-        shutil.copytree(folder, place)
-        return run(script, words, place, storage.install)
+    def attempt(command, storage):
+        shutil.copytree(started[0], place)
+        return run(command[0], command[1:], place, storage.install)
 
-    attempt(storage).check()
-    shutil.rmtree(place)
-    calls = storage.calls()
-    assert calls
-    chance = random.Random(0)
-    places = range(1, len(calls) + 1)
-    found = []
-    for n in chance.sample(places, min(number or len(calls), len(calls))):
-        error = chance.choice(ERRORS[calls[n - 1][0]])
-        ended = attempt(Storage(n, error))
-        try:
-            ended.check()
-            check(place, ended)
-        except AssertionError as failure:
-            operation, path = calls[n - 1]
-            found.append(f"{error} at call {n}, {operation} {os.path.basename(path)}: {failure}")
+    def find(command, check, part, some=6, each=False, kill=False):
+        storage = Storage()
+        attempt(command, storage).check()
         shutil.rmtree(place)
-    return found
+        calls = storage.calls()
+        assert calls
+        around = [None, *calls, None]
+        numbers = [
+            n
+            for n in range(1, len(calls) + 1)
+            if each or not around[n - 1] == around[n] == around[n + 1]
+        ]
+        chance = random.Random(part)
+        if part is None:
+            numbers = chance.sample(numbers, min(some, len(numbers)))
+        found = []
+        for n in trials(numbers if part is None else numbers[part::PARTS]):
+            operation, path = calls[n - 1]
+            fault = "SIGKILL" if kill else chance.choice(ERRORS[operation])
+            ended = attempt(command, Storage(n, fault))
+            try:
+                ended.check(*([128 + signal.SIGKILL] if kill else []))
+                check(place, ended)
+            except AssertionError as failure:
+                found.append(
+                    f"{fault} at call {n}, {operation} {os.path.basename(path)}: {failure}"
+                )
+            shutil.rmtree(place)
+        assert not found, "\n".join(found)
+
+    return find
 
 
 def nothing_more(place, ended):
     pass
 
 
+RESUMED = [TRAIN, *FINISHED, "-r", "auto"]
+AFRESH = [TRAIN, *STARTED]
 TRAININGS = {
-    "resumed": [TRAIN, *FINISHED, "-r", "auto"],
-    "afresh": [TRAIN, *STARTED],
-    "afresh with another seed": [TRAIN, *STARTED, "--seed", "1"],
-    "afresh with another network": [TRAIN, *STARTED, "-a", "lstm"],
+    "resumed": RESUMED,
+    "afresh": AFRESH,
+    "afresh with another seed": [*AFRESH, "--seed", "1"],
+    "afresh with another network": [*AFRESH, "-a", "lstm"],
 }
 OTHERS = {
     "own numbers": [TRAIN, *shlex.split("-u 3 -l 5 -b 2 -e 1 --data ids.npy -o new")],
@@ -107,39 +130,57 @@ OTHERS = {
     "compare": ["compare_architectures.py", "rnn", "lstm", *STARTED],
     "count limits": [*LIMITS, "--seeds", "2"],
 }
-sizes = pytest.mark.parametrize("number", [6, pytest.param(None, marks=pytest.mark.faults)])
+# In parts, so that each core has its share.
+PARTS = 4
+parts = pytest.mark.parametrize(
+    "part", [None, *(pytest.param(part, marks=pytest.mark.faults) for part in range(PARTS))]
+)
 
 
-@sizes
+@parts
 @pytest.mark.parametrize("command", TRAININGS.values(), ids=TRAININGS)
-def test_every_good_snapshot_is_still_there_and_usable(started, tmp_path, command, number):
+def test_every_good_snapshot_is_still_there_and_usable(started, failures, command, part):
     _, good, finished = started
+    usable = set()
 
     def check(place, ended):
         left = snapshots(place)
         assert good.keys() <= left.keys(), ended
         newest = left[list(good)[-1]].relative_to(place)
-        run(TRAIN, [*FINISHED, "-r", str(newest), "-o", "again"], place).check()
-        assert model(place / "again") == finished, ended
+        content = newest, (place / newest).read_bytes()
+        if content not in usable:  # else the same file has been tried
+            run(TRAIN, [*FINISHED, "-r", str(newest), "-o", "again"], place).check()
+            assert model(place / "again") == finished, ended
+            usable.add(content)
 
-    found = failures(command, started, tmp_path, check, number)
-    assert not found, "\n".join(found)
+    failures(command, check, part, each=command is RESUMED)
 
 
-@sizes
-def test_the_one_that_is_named_is_there_however_few_are_kept(started, tmp_path, number):
+@parts
+@pytest.mark.parametrize("command", [RESUMED, AFRESH], ids=["resumed", "afresh"])
+def test_killed_and_restarted_ends_as_if_undisturbed(started, failures, command, part):
+    _, good, finished = started
+
+    def check(place, ended):
+        assert good.keys() <= snapshots(place).keys(), ended
+        run(*RESUMED[:1], RESUMED[1:], place).check()
+        assert model(place / "result") == finished, ended
+        assert not list((place / "result").rglob("*.tmp")), ended
+
+    failures(command, check, part, each=command is RESUMED, kill=True)
+
+
+@parts
+def test_the_one_that_is_named_is_there_however_few_are_kept(failures, part):
     def check(place, ended):
         _, named, path = ended.err.strip().partition("the last good snapshot is ")
         assert not named or state(place / path), ended
         assert snapshots(place), ended
 
-    command = [TRAIN, *FINISHED, "-r", "auto", "--keep", "1"]
-    found = failures(command, started, tmp_path, check, number)
-    assert not found, "\n".join(found)
+    failures([*RESUMED, "--keep", "1"], check, part)
 
 
-@sizes
+@parts
 @pytest.mark.parametrize("command", OTHERS.values(), ids=OTHERS)
-def test_is_told_in_one_line(started, tmp_path, command, number):
-    found = failures(command, started, tmp_path, nothing_more, number and 2)
-    assert not found, "\n".join(found)
+def test_is_told_in_one_line(failures, command, part):
+    failures(command, nothing_more, part, some=2)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -79,13 +80,27 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
+PATIENCE = 600  # seconds for what takes one, because the machine may do twenty things beside it
+_started = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running():
+    """End what a test that has failed has left."""
+    yield
+    while _started:
+        with _started.pop() as process:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 def start(folder, *arguments, sabotage=None):
     """Start the training command in ``folder``, in a process group of its own.
 
     ``sabotage`` is a fault, a step and the how-manyth of these steps it strikes at.
     """
     program = [SCRIPT] if sabotage is None else ["-c", SABOTEUR, *map(str, sabotage), SCRIPT]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],
         cwd=folder,
         env=ENVIRONMENT,
@@ -94,11 +109,13 @@ def start(folder, *arguments, sabotage=None):
         text=True,
         start_new_session=True,
     )
+    _started.append(process)
+    return process
 
 
 def finish(process):
     """Wait for a command; give it with the texts of its stdout and stderr and its exit code."""
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=PATIENCE)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -107,11 +124,12 @@ def train(folder, *arguments, sabotage=None):
 
 
 def wait_until(condition, process=None):
-    for _ in range(20_000):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         if condition() or (process and process.poll() is not None):
             return
         time.sleep(0.002)
-    pytest.fail("nothing happened for 40 seconds")
+    pytest.fail(f"nothing happened for {PATIENCE} seconds")
 
 
 def snapshots(folder):
