@@ -39,8 +39,7 @@ from support.command_line import (
     ArgumentParser,
     CommandError,
     UsageError,
-    claimed,
-    prepare_folder,
+    output_folder,
     progress_bar,
     whole_number,
 )
@@ -48,7 +47,7 @@ from support.devices import check_memory, cores
 from support.drawing import save_figure
 from support.files import BadFile, Unreadable
 from support.processes import run
-from support.signals import STOPPING
+from support.signals import STOPPING, leave_if_asked
 from support.threads import VARIABLES
 from training.options import BATCH_SIZE, BPROP_LEN, N_UNITS, training_memory
 
@@ -115,10 +114,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Run the command; return its exit code."""
     args = parse_arguments(argv)
-    prepare_folder(args.out)
     table = os.path.join(args.out, "count_limits.csv")
-    lock = os.path.join(args.out, ".count_limits.lock")
-    with claimed(table, lock, f"process {os.getpid()}"):
+    with output_folder(args.out, ".count_limits.lock", table):
         sweep(args, table)
     return 0
 
@@ -206,6 +203,7 @@ def train_all(cells: Sequence[Cell], processes: int, finished: Callable[[Outcome
 
 def _next(done: "queue.SimpleQueue[Future[Outcome]]") -> "Future[Outcome]":
     while True:
+        leave_if_asked()
         # With a timeout: a signal that reaches another thread does not wake this one.
         with contextlib.suppress(queue.Empty):
             return done.get(timeout=1)

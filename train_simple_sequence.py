@@ -100,17 +100,18 @@ def main(argv: list[str], whole: str | None = None) -> int:
     for extension in reports(args, data, evaluated.predictor):
         trainer.extend(extension)
 
-    # Resume from a snapshot.
-    go_on(args.resume, snapshot, trainer)
+    with output_folder(args.out):
+        # Resume from a snapshot.
+        go_on(args.resume, snapshot, trainer)
 
-    # Run the training, then save the model.
-    with output_folder(args.out), stop.on_signals(), naming_the_last_snapshot(snapshot):
-        trainer.run(show_loop_exception_msg=False)
-        signal = stop.any_signal()
-        if not signal:
-            path = model_path(args.out, args.arch)
-            here.once(save_vocabulary, path, data.vocabulary)
-            here.once(save_model, path, model.predictor)
+        # Run the training, then save the model.
+        with stop.on_signals(), naming_the_last_snapshot(snapshot):
+            trainer.run(show_loop_exception_msg=False)
+            signal = stop.any_signal()
+            if not signal:
+                path = model_path(args.out, args.arch)
+                here.once(save_vocabulary, path, data.vocabulary)
+                here.once(save_model, path, model.predictor)
     if signal:
         show_stop(argv, snapshot, whole)
         return 128 + signal

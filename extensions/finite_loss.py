@@ -51,18 +51,15 @@ class FiniteLoss(Extension):
         _check("validation loss", validation, trainer.updater.iteration)
 
     def _look(self, trainer: Trainer) -> None:
-        snapshot = trainer.get_extension("snapshot")
         iteration = trainer.updater.iteration - len(self._unseen)
         losses = self._unseen
         if get_array_module(*losses) is cuda.cupy:
             losses = cuda.cupy.stack(losses).get()  # one copy instead of one for each
         for loss in losses:
-            if not math.isfinite(loss):
-                snapshot.withdraw(iteration)  # the loss is that of the parameters before the update
             iteration += 1
             _check("loss", loss, iteration)
         self._unseen.clear()
-        snapshot.confirm()
+        trainer.get_extension("snapshot").confirm()
 
 
 def _check(name: str, loss: SupportsFloat, iteration: int) -> None:

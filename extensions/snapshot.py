@@ -6,15 +6,17 @@ that starts there, or resumes an earlier snapshot, first moves the later ones in
 newest snapshot has the highest number.
 """
 
-import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+from chainer import as_array
+from chainer.backend import get_array_module
 from chainer.training import Extension, Trainer
 from numpy.typing import NDArray
 
@@ -29,6 +31,7 @@ from extensions.snapshot_file import (
     read_about,
     restore,
     save_snapshot,
+    updater_arrays,
 )
 from own_data.vocabulary import Vocabulary, to_json
 from support.command_line import CommandError, one_line
@@ -38,6 +41,8 @@ from support.threads import arithmetic, use_threads_as_before
 
 _EARLIER = "earlier-"
 _Found = tuple[str, dict[str, Any], dict[str, NDArray]]  # path, what it says of itself, arrays
+# Takes the options of a snapshot and those given; says in words the first that differs.
+Explain = Callable[[Mapping[str, Any], Mapping[str, Any]], str]
 
 
 class OtherOptions(Exception):
@@ -52,11 +57,15 @@ class Snapshot(Extension):
     training ends. One of several processes writes the states of all streams, so any number of
     processes can resume.
 
+    A snapshot is good once the next update from it has kept the loss, the parameters and Adam's
+    moments finite. Only that update can tell, so the newest is unconfirmed until then.
+
     Args:
         fixed (dict): options by name that must not change when a training is resumed.
         changeable (dict): those that may change.
         steering (collection of str): those of them whose change makes it a different run.
-        keep (int or None): how many snapshots of this run stay in the folder, None for all.
+        keep (int or None): how many snapshots of this run stay in the folder, None for all. The
+            last good one stays besides.
         vocabulary (Vocabulary or None): of the data, kept in each snapshot as the array
             ``vocabulary``, its text in UTF-8.
         set_aside (collection of str): other files of a training, moved with its snapshots.
@@ -81,6 +90,7 @@ class Snapshot(Extension):
         self.vocabulary = None if vocabulary is None else to_json(vocabulary).encode()
         self.set_aside = set_aside
         self._iteration = 0  # saved last
+        self._confirmed = 0  # iteration of the newest good one
         self._resumed: tuple[int, str] = 0, ""  # iteration and path
         self._own: list[tuple[int, str]] = []  # this run's in the folder, oldest first
         self._trainer: Trainer | None = None
@@ -91,11 +101,15 @@ class Snapshot(Extension):
         self._trainer = trainer
         self.about["arithmetic"] = arithmetic()
         self._own = here.once(self._make_way, trainer.out)
+        # An update that followed has made each but the last one good.
+        earlier = [number for number, _ in self._own if number < self._iteration]
+        self._confirmed = max([self._confirmed, *earlier])
 
     def _make_way(self, folder: str) -> list[tuple[int, str]]:
         """Move what did not lead here; return the snapshots that did, oldest first."""
         iteration, path = self._resumed
-        if os.path.realpath(os.path.dirname(path)) != os.path.realpath(folder):
+        # Whatever link it was named by.
+        if os.path.dirname(os.path.realpath(path)) != os.path.realpath(folder):
             iteration = 0  # the resumed snapshot is in another folder
         found = numbered(folder)
         others = [found.pop(number) for number in list(found) if number > iteration]
@@ -120,7 +134,7 @@ class Snapshot(Extension):
         """Save the trainer unless this iteration is saved already.
 
         Raises:
-            NotFinite: if a parameter is not finite; nothing is written then.
+            NotFinite: if a parameter or a moment is not finite; nothing is written then.
             OSError: if the file cannot be written.
         """
         iteration = trainer.updater.iteration
@@ -134,12 +148,29 @@ class Snapshot(Extension):
             raise NotFinite(f"{bad} is not finite after iteration {iteration}")
         path = os.path.join(trainer.out, f"{NAME}{iteration}")
         here.once(save_snapshot, path, {**self.about, "iteration": iteration}, all_streams(arrays))
+        self._confirmed = self._iteration  # all updates since then have kept the numbers finite
         self._iteration = iteration
         self._own.append((iteration, path))
+        self._remove_old()
 
     def confirm(self) -> None:
-        """Accept the last snapshot, which gives a finite loss, and remove old ones."""
-        while self.keep and len(self._own) > self.keep:
+        """Accept the snapshots before the last update, whose loss is finite; remove old ones.
+
+        Raises:
+            NotFinite: if that update has made a parameter or a moment not finite.
+        """
+        trainer = self._trainer
+        if trainer is None or not self._confirmed < self._iteration < trainer.updater.iteration:
+            return
+        bad = not_finite(updater_arrays(trainer))
+        if bad:
+            raise NotFinite(f"{bad} is not finite after iteration {trainer.updater.iteration}")
+        self._confirmed = self._iteration
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        """Remove more than are kept, but never the last good one."""
+        while self.keep and len(self._own) > self.keep and self._own[1][0] <= self._confirmed:
             here.once(self._remove, self._own.pop(0)[1])
 
     def _remove(self, path: str) -> None:
@@ -150,29 +181,19 @@ class Snapshot(Extension):
                 message = f"warning: {path} cannot be removed: {error.strerror}"
                 print(one_line(message), file=sys.stderr)
 
-    def withdraw(self, iteration: int) -> None:
-        """Remove what was saved from this iteration on: it gives a bad loss."""
-        while self._own and self._own[-1][0] >= iteration:
-            number, path = self._own.pop()
-            if number > self._resumed[0] and here.rank == 0:
-                with contextlib.suppress(OSError):
-                    os.remove(path)
-        if self._resumed[0] >= iteration:
-            self._resumed = 0, ""
-
-    def _good(self) -> list[str]:
-        """Paths of the snapshots that led here, oldest first."""
-        return [path for _, path in sorted({self._resumed, *self._own}) if path]
-
     @property
     def last(self) -> str | None:
-        """Path of the last good snapshot."""
-        return self._good()[-1] if self._good() else None
+        """Path of the last snapshot that led here."""
+        return max({self._resumed, *self._own})[1] or None
 
     def advice(self) -> str:
-        """What to tell a user whose training has failed."""
-        there = list(filter(os.path.exists, self._good()))
-        return f"the last good snapshot is {there[-1]}" if there else "there is no good snapshot"
+        """The last good snapshot, for a user whose training has failed; empty if there is none."""
+        good = [
+            path
+            for number, path in sorted({self._resumed, *self._own})
+            if number <= self._confirmed and os.path.exists(path)
+        ]
+        return f"; the last good snapshot is {good[-1]}" if good else ""
 
     def on_error(
         self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
@@ -184,7 +205,6 @@ class Snapshot(Extension):
         """Save what the last snapshot lacks, unless the training has failed."""
         if self._trainer is not None and not self._failed:
             self(self._trainer)
-            self.confirm()
 
     def resume(self, path: str, trainer: Trainer) -> None:
         """Resume from a snapshot; print what has changed since.
@@ -193,7 +213,10 @@ class Snapshot(Extension):
             BadFile: if the file is not a snapshot, is damaged, or cannot be read.
             OtherOptions: if it was trained with other fixed options.
         """
-        self._go_on(here.once(self._load, path, trainer), trainer)
+        found = here.once(self._load, path, trainer)
+        if here.rank:
+            restore(found[2], trainer)
+        self._go_on(found, trainer)
 
     def _load(self, path: str, trainer: Trainer, number: int | None = None) -> _Found:
         about = read_about(path)
@@ -203,42 +226,55 @@ class Snapshot(Extension):
             raise OtherOptions(about["fixed"], self.about["fixed"])
         return path, about, load_snapshot(path, about, trainer)
 
-    def resume_newest(self, trainer: Trainer) -> None:
-        """Resume from the newest usable snapshot in the trainer's folder, if there is one.
+    def resume_newest(
+        self, trainer: Trainer, explain: Explain = lambda was, now: "other options"
+    ) -> None:
+        """Resume from the newest good snapshot in the trainer's folder, if there is one.
 
-        Snapshots in a folder ``earlier-N`` are older than those beside the folder. Damaged ones and
-        those trained with other options are passed over, and named.
+        Snapshots in a folder ``earlier-N`` are older than those beside the folder. Each is tried
+        with one update, which is then undone. Those that cannot be used are passed over, and named.
 
         Raises:
             CommandError: if a snapshot cannot be read: it may be the newest.
             OSError: if a folder cannot be listed.
         """
-        self._go_on(here.once(self._load_newest, trainer), trainer)
+        others: Counter[tuple[str, str]] = Counter()
+        candidates = self._candidates(trainer, others, explain)
+        while found := here.once(next, candidates, None):
+            path, _, arrays = found
+            if here.rank:
+                restore(arrays, trainer)
+            bad = _try_update(trainer)
+            restore(arrays, trainer)
+            if not here.highest(int(bad)):
+                break
+            here.once(print, f"Passed over {path}: the next update from it is not finite")
+        here.once(_show_others, others)
+        if found is None:
+            here.once(print, f"No snapshot to resume from in {trainer.out}, starting afresh")
+            return
+        self._confirmed = found[1]["iteration"]
+        self._go_on(found, trainer)
 
-    def _load_newest(self, trainer: Trainer) -> _Found | None:
+    def _candidates(
+        self, trainer: Trainer, others: Counter[tuple[str, str]], explain: Explain
+    ) -> Iterator[_Found]:
+        """What can be loaded, newest first; counts what is of other options, by folder and why."""
         earlier = numbered(trainer.out, _EARLIER).values()
         for folder in (trainer.out, *reversed(earlier)):
             for number, path in reversed(numbered(folder).items()):
                 try:
-                    found = self._load(path, trainer, number)
-                except OtherOptions:
-                    print(f"Passed over {path}: it was trained with other options")
+                    yield self._load(path, trainer, number)
+                except OtherOptions as error:
+                    others[folder, explain(*error.args)] += 1
                 except Unreadable as error:
                     raise CommandError(f"{path} {error}") from error
                 except BadFile as error:
                     print(f"Passed over {path}: it {error}")
-                else:
-                    return found
-        print(f"No snapshot to resume from in {trainer.out}, starting afresh")
-        return None
 
-    def _go_on(self, found: _Found | None, trainer: Trainer) -> None:
-        """Pass what rank 0 has loaded to all processes, and say what has changed since."""
-        if found is None:
-            return
-        path, about, arrays = found
-        if here.rank:
-            restore(arrays, trainer)
+    def _go_on(self, found: _Found, trainer: Trainer) -> None:
+        """Go on with what all processes have loaded, and say what has changed since."""
+        path, about, _ = found
         self._iteration = about["iteration"]
         self._resumed = self._iteration, path
         use_threads_as_before(about["arithmetic"].get("BLAS threads"))
@@ -255,6 +291,22 @@ class Snapshot(Extension):
                 print(
                     one_line(f"Changed since: {changes}; numbers will differ in their last digits")
                 )
+
+
+def _try_update(trainer: Trainer) -> bool:
+    """Whether an update makes a loss, parameter or moment not finite. The trainer is changed."""
+    observation: dict[str, Any] = {}
+    with trainer.reporter.scope(observation):
+        trainer.updater.update()
+    losses = [as_array(value) for name, value in observation.items() if name.endswith("loss")]
+    finite = all(bool(get_array_module(loss).isfinite(loss)) for loss in losses)
+    return not finite or not_finite(updater_arrays(trainer)) is not None
+
+
+def _show_others(others: Counter[tuple[str, str]]) -> None:
+    for (folder, why), count in others.items():
+        snapshots = "a snapshot" if count == 1 else f"{count} snapshots"
+        print(f"Passed over {snapshots} in {folder}: trained with {why}")
 
 
 def _changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from support.files import BadFile, read_arrays, write_arrays
 from support.processes import here
 
 NAME = "snapshot_iter_"  # followed by the number of the update
-_FORMAT = 2
+_FORMAT = 3  # since then the fingerprint of the data covers every byte
 _MODEL = "updater/model:main"
 _OPTIMIZER = "updater/optimizer:main"
 _STATE = "updater/state"
@@ -79,9 +79,9 @@ def _parse(text: object) -> dict[str, Any]:
     try:
         about = json.loads(str(text))
         version = about["format"]
-        if version == 1:
-            about["arithmetic"] = {}  # version 1 did not record it
-        if version not in (1, _FORMAT):
+        if version in range(1, _FORMAT):
+            raise BadFile(f"is of format {version}, which only earlier versions can resume")
+        if version != _FORMAT:
             raise BadFile("is a snapshot of another version of this program")
         known = all(type(about[name]) is _FIELDS[name] for name in _FIELDS)
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -154,7 +154,9 @@ def _expected(trainer: Trainer) -> dict[str, NDArray]:
 def restore(arrays: Mapping[str, NDArray], trainer: Trainer) -> None:
     """Bring the trainer to the state in the arrays, with this process's streams only."""
     states = {name: here.own(array) for name, array in _states(arrays).items()}
-    NpzDeserializer({**arrays, **states}).load(trainer)
+    # Copies, because Chainer trains in some of the arrays that it is given.
+    own = {name: array.copy() for name, array in {**arrays, **states}.items()}
+    NpzDeserializer(own).load(trainer)
 
 
 def all_streams(arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
@@ -184,17 +186,22 @@ def _manifest(arrays: Mapping[str, ArrayLike]) -> dict[str, list]:
     }
 
 
-def not_finite(arrays: Mapping[str, ArrayLike]) -> str | None:
-    """Name of an array that holds NaN, or of a parameter that holds infinity; None if none does.
+def updater_arrays(trainer: Trainer) -> dict[str, NDArray]:
+    """The part of :func:`arrays_of` that an update changes."""
+    serializer = DictionarySerializer()
+    trainer.updater.serialize(serializer["updater"])
+    return serializer.target
 
-    Adam's second moment is infinite if a gradient's square is: its parameter then stays.
+
+def not_finite(arrays: Mapping[str, ArrayLike]) -> str | None:
+    """Name of a parameter, moment or state that holds NaN or infinity; None if none does.
+
+    An infinite second moment of Adam's becomes NaN in the next update: infinity minus infinity.
     """
-    for name, array in arrays.items():
-        if np.asarray(array).dtype.kind != "f":
-            continue
-        if name.startswith(_MODEL):
-            if not np.isfinite(array).all():
+    for name, values in arrays.items():
+        array = np.asarray(values)
+        if name.startswith("updater/") and array.dtype.kind == "f" and not np.isfinite(array).all():
+            if name.startswith(_MODEL):
                 return f"parameter {name.removeprefix(_MODEL)}"
-        elif name.startswith("updater/") and np.isnan(array).any():
             return name.removeprefix("updater/")
     return None

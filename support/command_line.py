@@ -7,6 +7,7 @@ import errno
 import gc
 import math
 import os
+import platform
 import shlex
 import shutil
 import string
@@ -16,7 +17,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from support.files import InUse, NoFile, check_writable, held, remove_temporary_files
+from support.files import (
+    BadFile,
+    InUse,
+    NoFile,
+    check_writable,
+    held,
+    remove_temporary_files,
+)
 from support.output import tolerant_output
 from support.signals import in_order
 
@@ -264,40 +272,59 @@ def _explain(error: BaseException) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def claimed(place: str, lock: str, holder: str) -> Iterator[None]:
-    """Within this context, no other process can claim this place of the output folder.
+def output_folder(path: str, lock: str, place: str) -> Iterator[None]:
+    """Within this context, no other process of the same command writes into the output folder.
+
+    The lock comes first: a command that is refused has changed nothing. Then what a crash of this
+    command has left there is removed.
 
     Args:
+        path (str): the folder; it is made if it is missing, and removed if it stays empty.
+        lock (str): name of the lock file in it, see :func:`support.files.held`.
         place (str): path of what is written, for the message.
-        lock (str): path of the lock file, see :func:`support.files.held`.
-        holder (str): what a second process is told about this one.
 
     Raises:
+        UsageError: if the folder cannot be written.
         CommandError: if another process is at work there.
     """
+    holder = f"process {os.getpid()} of {platform.node()}, {shlex.join(sys.orig_argv)}"
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(held(lock, holder))
+            for missing in _missing(path):
+                with contextlib.suppress(FileExistsError):  # another start has just made it
+                    os.mkdir(missing)
+                    stack.callback(_remove_if_empty, missing)
+            os.makedirs(path, exist_ok=True)  # says what is wrong with it
+            stack.enter_context(held(os.path.join(path, lock), holder))
+            check_writable(path)
+            remove_temporary_files(path)
         except InUse as error:
             raise CommandError(
                 f"argument -o/--out: {place} is in use by {str(error) or 'another process'}; "
                 "wait until that ends, or choose another folder"
             ) from error
+        except BadFile as error:
+            raise CommandError(
+                f"argument -o/--out: {os.path.join(path, lock)} {error}; expected a lock file of "
+                "this command, or none: remove it, or choose another folder"
+            ) from error
+        except OSError as error:
+            raise UsageError(
+                f"argument -o/--out: {path or repr(path)} cannot be written ({error.strerror}); "
+                "expected a folder, or a path where one can be made"
+            ) from error
         yield
 
 
-def prepare_folder(path: str) -> None:
-    """Make the output folder, check that it can be written, remove what a crash has left there.
+def _missing(path: str) -> list[str]:
+    """The folders on the way to a path that do not exist, outermost first."""
+    missing: list[str] = []
+    while path and not os.path.lexists(path):
+        missing.insert(0, path)
+        path = os.path.dirname(path.rstrip("/"))
+    return missing
 
-    Raises:
-        UsageError: if that cannot be done.
-    """
-    try:
-        os.makedirs(path, exist_ok=True)
-        check_writable(path)
-        remove_temporary_files(path)
-    except OSError as error:
-        raise UsageError(
-            f"argument -o/--out: {path or repr(path)} cannot be written ({error.strerror}); "
-            "expected a folder, or a path where one can be made"
-        ) from error
+
+def _remove_if_empty(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)

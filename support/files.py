@@ -1,19 +1,23 @@
 """Files that are complete or absent, and arrays that are intact or refused.
 
-A file is written under a temporary name, flushed to the disk, then renamed, so no name ever stands
-for half a file. Arrays go into NumPy's npz format, which any ``numpy.load`` reads. A SHA-256 of all
-other bytes, in the archive's comment, seals them. Reading never unpickles, and never allocates
+A file is written under a temporary name, flushed to the disk, then renamed. So it is complete or
+absent, and nothing is written through a link that somebody has left there. Arrays go into NumPy's
+npz format, which any ``numpy.load`` reads. A SHA-256 of all other bytes, in the archive's comment,
+seals them. Reading never unpickles, and never allocates
 memory only because a damaged or hostile file says so.
 """
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import math
 import os
 import re
+import secrets
 import stat
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BufferedReader, FileIO
@@ -22,18 +26,16 @@ from typing import IO, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-try:
-    import fcntl
-except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
-
 _KINDS = "biufSU"  # types of arrays that may be read: numbers and text
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # as write_file names them
 _SEAL = b"sha256:"
 _DIGEST_LENGTH = 64  # hexadecimal digits
 _MAX_RATIO = 32  # of size in memory to size on disk; trained parameters hardly compress
 # Errors that mean that there is no file of that name.
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+# Opens what stands under a name itself, and does not wait where that is a pipe.
+_ITSELF = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_HOLDER = b"process "  # what a lock file begins with
+_LONGEST_HOLDER = 1024  # bytes
 
 
 class BadFile(Exception):
@@ -72,12 +74,10 @@ def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         OSError: if that fails; an existing file is then unchanged.
     """
-    folder, name = os.path.split(path)
-    # A file name has at most 255 bytes, and the temporary one is longer.
-    beginning = os.fsdecode(os.fsencode(name)[:200])
-    temporary = os.path.join(folder, f".{beginning}.{os.getpid()}.tmp")
+    folder = os.path.dirname(path)
+    temporary = os.path.join(folder, f"{_beginning()}{secrets.token_hex(16)}.tmp")
     try:
-        with open(temporary, "w+b") as file:
+        with open(temporary, "x+b") as file:  # "x" follows no link
             _lock(file)
             write(file)
             file.flush()
@@ -92,10 +92,16 @@ def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
     _sync_folder(folder)
 
 
+def _beginning() -> str:
+    """How the names of this command's temporary files begin."""
+    command = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    return f".{re.sub(r'[^A-Za-z0-9_]', '_', command)[:64]}-"
+
+
 def check_writable(folder: str) -> None:
     """Raise OSError if no file can be made in the folder."""
-    probe = os.path.join(folder, f".probe.{os.getpid()}.tmp")
-    with open(probe, "wb"):
+    probe = os.path.join(folder, f"{_beginning()}{secrets.token_hex(16)}.tmp")
+    with open(probe, "xb"):
         pass
     os.remove(probe)
 
@@ -110,19 +116,19 @@ def _sync_folder(folder: str) -> None:
             os.close(descriptor)
 
 
-def remove_temporary_files(folder: str, beginning: str = ".") -> None:
-    """Remove what a run that was killed while writing has left in ``folder``.
+def remove_temporary_files(folder: str) -> None:
+    """Remove what this command, killed while writing, has left in ``folder``.
 
-    Args:
-        folder (str): folder of the files.
-        beginning (str): how the names begin, ``.NAME.`` for those of one file.
+    Call this only while :func:`held` keeps other processes of the command from writing there.
+    Files of other users and of other commands stay.
     """
-    for name in os.listdir(folder):
-        if name.startswith(beginning) and _TEMPORARY.fullmatch(name):
-            path = os.path.join(folder, name)
-            with contextlib.suppress(OSError), open(path, "rb") as file:
-                if _lock(file):
-                    os.remove(path)
+    ours = re.compile(re.escape(_beginning()) + r"[0-9a-f]{32}\.tmp")
+    for name in filter(ours.fullmatch, os.listdir(folder)):
+        path = os.path.join(folder, name)
+        with contextlib.suppress(OSError), open(os.open(path, os.O_RDONLY | _ITSELF), "rb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and _lock(file):
+                os.remove(path)
 
 
 def _lock(file: BinaryIO | FileIO) -> bool:
@@ -131,8 +137,8 @@ def _lock(file: BinaryIO | FileIO) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except (OSError, AttributeError):
-        pass  # the file system or the operating system has no such locks
+    except OSError:
+        pass  # the file system has no such locks
     return True
 
 
@@ -145,22 +151,37 @@ def held(path: str, holder: str) -> Iterator[None]:
 
     Args:
         path (str): the lock file; it is made, and removed at the end.
-        holder (str): what other processes are told meanwhile.
+        holder (str): what other processes are told meanwhile; it begins with "process ".
 
     Raises:
         InUse: if another process holds it.
+        BadFile: if something else has that name; it is unchanged then.
         OSError: if the file cannot be made.
     """
     while True:
-        with open(path, "a+b", buffering=0) as file:
-            if not _lock(file):
-                file.seek(0)
-                raise InUse(file.read().decode(errors="replace"))
-            if not _is_at(file, path):
-                continue  # its holder removed it after we opened it
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _ITSELF, 0o666)
+        except OSError as error:
+            if os.path.islink(path):
+                raise BadFile("is a link") from error
+            raise
+        with open(descriptor, "r+b", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise BadFile("is not a regular file")
+            locked, text = _lock(file), file.read(_LONGEST_HOLDER)
+            # Its last holder may have removed it after we opened it.
+            if locked and not _is_at(file, path):
+                continue
+            if os.fstat(descriptor).st_nlink > 1:
+                raise BadFile("has another name too")
+            if text[: len(_HOLDER)] != _HOLDER[: len(text)]:
+                raise BadFile("is not a lock file")
+            if not locked:
+                raise InUse(text.decode(errors="replace"))
             with contextlib.suppress(OSError):  # on a full disk the holder stays unnamed
                 file.truncate(0)
-                file.write(holder.encode(errors="replace"))
+                file.seek(0)
+                file.write(holder.encode(errors="replace")[:_LONGEST_HOLDER])
             try:
                 yield
             finally:
@@ -173,7 +194,7 @@ def held(path: str, holder: str) -> Iterator[None]:
 def _is_at(file: FileIO, path: str) -> bool:
     """Whether the open file is still the one of that name."""
     try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+        return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
     except FileNotFoundError:
         return False
 
@@ -185,8 +206,13 @@ def move_files(paths: Iterable[str], folder: str) -> None:
         OSError: if that fails; each file is then in its old or its new place.
     """
     os.mkdir(folder)
-    for path in paths:
-        os.rename(path, os.path.join(folder, os.path.basename(path)))
+    try:
+        for path in paths:
+            os.rename(path, os.path.join(folder, os.path.basename(path)))
+    except OSError:
+        with contextlib.suppress(OSError):  # it holds what could be moved
+            os.rmdir(folder)
+        raise
     _sync_folder(folder)
 
 

@@ -25,6 +25,10 @@ SAVING = _existing("SIGUSR1", "SIGUSR2")  # Windows has neither
 
 _TOGETHER = 0.5  # seconds
 
+# The first signal that asked to stop. An exception alone would be lost in a finalizer, where Python
+# prints it and goes on.
+asked_to_stop: int | None = None
+
 
 def handle_stopping(handler: _Handler) -> None:
     """Call the handler on signals that stop, except those ignored already, as under ``nohup``."""
@@ -58,18 +62,32 @@ def end_if_asked_again() -> None:
     handle_stopping(again)
 
 
+def leave_if_asked() -> None:
+    """Raise SystemExit if a signal within :func:`in_order` has asked for it."""
+    if asked_to_stop is not None:
+        sys.exit(128 + asked_to_stop)
+
+
 @contextlib.contextmanager
 def in_order() -> Iterator[None]:
-    """Within this context a signal that stops raises SystemExit, so that clean-up code runs."""
+    """Within this context a signal that stops raises SystemExit, so that clean-up code runs.
+
+    If that was lost, :func:`leave_if_asked` raises it again, at the latest when the context ends.
+    """
+    global asked_to_stop
+    asked_to_stop = None
 
     def leave(number: int, frame: FrameType | None) -> None:
+        global asked_to_stop
+        asked_to_stop = number
         end_if_asked_again()
-        sys.exit(128 + number)
+        leave_if_asked()
 
     before = {number: signal.getsignal(number) for number in STOPPING}
     handle_stopping(leave)
     try:
         yield
+        leave_if_asked()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -179,11 +179,11 @@ for module in {MODULES}:
     assert_quiet_success(python(code))
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_module_imports_chainer_compat_before_chainer(module):
+def imports(module):
+    """The packages that a module or a package imports, in this order."""
     file = ROOT / module.replace(".", "/")
     file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
-    imports = [
+    return [
         name.partition(".")[0]
         for node in ast.parse(file.read_text()).body
         for name in (
@@ -194,4 +194,11 @@ def test_module_imports_chainer_compat_before_chainer(module):
             else []
         )
     ]
-    assert "chainer" not in imports or imports.index("chainer_compat") < imports.index("chainer")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_or_its_package_imports_chainer_compat_before_chainer(module):
+    package = module.partition(".")[0]
+    before = imports(package) if package != module else []
+    found = [*before, *imports(module)]
+    assert "chainer" not in found or found.index("chainer_compat") < found.index("chainer")

@@ -92,9 +92,9 @@ def parameters(snapshot):
 
 
 def listing(folder):
-    """Everything below a folder, with the moment of its last change."""
+    """Everything below a folder; of files the last change, which a lock makes in folders."""
     paths = pathlib.Path(folder).rglob("*")
-    return {str(path): path.stat().st_mtime_ns for path in [pathlib.Path(folder), *paths]}
+    return {str(path): path.is_file() and path.stat().st_mtime_ns for path in paths}
 
 
 def is_png(path):

@@ -7,16 +7,13 @@ back without training: ``-r result/earlier-1/snapshot_iter_225``.
 """
 
 import contextlib
-import os
-import platform
-import shlex
-import sys
 from collections.abc import Iterator, Mapping
 
 from chainer.training import Trainer
 
 from extensions.snapshot import OtherOptions, Snapshot
-from support.command_line import UsageError, claimed, file_error, prepare_folder
+from support import command_line
+from support.command_line import UsageError, file_error
 from support.files import BadFile
 from support.processes import here
 
@@ -33,14 +30,9 @@ def output_folder(path: str) -> Iterator[None]:
         CommandError: if another training is at work there.
     """
     with contextlib.ExitStack() as stack:
-        here.once(_hold, path, stack)
+        enter = stack.enter_context
+        here.once(lambda: enter(command_line.output_folder(path, ".training.lock", path)))
         yield
-
-
-def _hold(path: str, stack: contextlib.ExitStack) -> None:
-    prepare_folder(path)
-    holder = f"process {os.getpid()} of {platform.node()}, {shlex.join(sys.orig_argv)}"
-    stack.enter_context(claimed(path, os.path.join(path, ".training.lock"), holder))
 
 
 def go_on(resume: str | None, snapshot: Snapshot, trainer: Trainer) -> None:
@@ -58,7 +50,7 @@ def go_on(resume: str | None, snapshot: Snapshot, trainer: Trainer) -> None:
     if resume is None:
         return
     if resume == "auto":
-        snapshot.resume_newest(trainer)
+        snapshot.resume_newest(trainer, lambda *both: ", not ".join(_first_difference(*both)))
         return
     try:
         snapshot.resume(resume, trainer)
@@ -66,17 +58,18 @@ def go_on(resume: str | None, snapshot: Snapshot, trainer: Trainer) -> None:
         expected = "'auto' or a file snapshot_iter_N that this command has written"
         raise file_error("-r/--resume", resume, error, expected) from error
     except OtherOptions as error:
-        raise UsageError(_difference(resume, *error.args)) from error
+        told, given = _first_difference(*error.args)
+        raise UsageError(
+            f"argument -r/--resume: {resume} was trained with {told}, not {given}; "
+            f"give {told} or another snapshot"
+        ) from error
 
 
-def _difference(path: str, was: Mapping[str, object], now: Mapping[str, object]) -> str:
-    """What to do about a snapshot that was trained with other options."""
+def _first_difference(was: Mapping[str, object], now: Mapping[str, object]) -> tuple[str, str]:
+    """The first option that differs, with its value in each."""
     names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
     name = min(names, key=lambda name: name not in _DATA)
     told, given = (
         f"{name} {each[name]}".rstrip() if name in each else f"no {name}" for each in (was, now)
     )
-    return (
-        f"argument -r/--resume: {path} was trained with {told}, not {given}; "
-        f"give {told} or another snapshot"
-    )
+    return told, given

@@ -188,7 +188,8 @@ def parse_arguments(description: str | None, argv: Sequence[str]) -> argparse.Na
         "--keep",
         type=count,
         metavar="N",
-        help="keep only the newest N snapshots of this run (default: keep all)",
+        help="keep only the newest N snapshots of this run, and the last one that the next update "
+        "has shown to be good (default: keep all)",
     )
     add("--counting", action="store_true", help="show in the table how well the network counts")
     add(

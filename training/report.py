@@ -135,16 +135,16 @@ def naming_the_last_snapshot(snapshot: Snapshot) -> Iterator[None]:
     try:
         yield
     except FileChanged as error:
-        raise CommandError(f"{error}; {snapshot.advice()}") from error
+        raise CommandError(f"{error}{snapshot.advice()}") from error
     except NotFinite as error:
         raise CommandError(
-            f"{error}; {snapshot.advice()}; a smaller --lr or --gradclip may help"
+            f"{error}{snapshot.advice()}; a smaller --lr or --gradclip may help"
         ) from error
     except OSError as error:
         if error.filename is None:
             raise
         raise CommandError(
-            f"{error.filename} cannot be written: {error.strerror}; {snapshot.advice()}"
+            f"{error.filename} cannot be written: {error.strerror}{snapshot.advice()}"
         ) from error
 
 

@@ -7,6 +7,7 @@ from types import FrameType
 
 from chainer.training import Trainer
 
+from support import signals
 from support.processes import here
 from support.signals import SAVING, STOPPING, end_if_asked_again, handle_stopping
 
@@ -58,6 +59,7 @@ class Stop:
         """
         before = {number: signal.getsignal(number) for number in STOPPING + SAVING}
         handle_stopping(self._stop)
+        self.signal = signals.asked_to_stop
         for number in SAVING:
             signal.signal(number, self._request_save)
         try:

@@ -26,13 +26,11 @@ class Training:
         self.array = array
         self.updater = types.SimpleNamespace(iteration=first_iteration)
         self.extension = FiniteLoss()
-        self.withdrawn = []
+        self.confirmed = []
 
     def get_extension(self, name):
-        return types.SimpleNamespace(
-            confirm=lambda: None,
-            withdraw=lambda iteration: self.withdrawn.append(iteration),
-        )
+        confirm = lambda: self.confirmed.append(self.updater.iteration)  # noqa: E731
+        return types.SimpleNamespace(confirm=confirm)
 
     def update(self, loss, is_new_epoch=False, validation=0.0):
         self.updater.iteration += 1
@@ -51,14 +49,14 @@ def test_on_the_cpu_stops_at_once(value):
     with pytest.raises(NotFinite) as stop:
         training.update(value)
     assert str(stop.value) == f"the loss is {value} at iteration 22"
-    assert training.withdrawn == [21]
+    assert training.confirmed == [21]
 
 
 def test_stops_for_the_validation_which_says_nothing_against_snapshots_before():
     training = Training(np.array, first_iteration=20)
     with pytest.raises(NotFinite, match=r"the validation loss is inf at iteration 21$"):
         training.update(1, validation=np.inf)
-    assert training.withdrawn == []
+    assert training.confirmed == [21]
 
 
 class TestOnTheGPU:

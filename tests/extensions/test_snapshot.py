@@ -10,10 +10,7 @@ from snapshot_trainings import (
     FIXED,
     LAST,
     Breaks,
-    First,
-    Second,
     about,
-    become,
     break_at,
     give_to_run,
     iterations,
@@ -86,11 +83,11 @@ class TestSaving:
     def test_says_where_the_last_one_is(self, tmp_path):
         _, snapshot = train(tmp_path, every=5)
         assert snapshot.last == str(tmp_path / "snapshot_iter_12")
-        assert snapshot.advice() == f"the last good snapshot is {tmp_path}/snapshot_iter_12"
+        assert snapshot.advice() == f"; the last good snapshot is {tmp_path}/snapshot_iter_10"
 
-    def test_says_where_there_is_none(self, tmp_path):
+    def test_says_nothing_of_where_there_is_none(self, tmp_path):
         _, snapshot = training(tmp_path)
-        assert snapshot.advice() == "there is no good snapshot"
+        assert snapshot.advice() == ""
 
     def test_that_fails_is_an_error_and_leaves_the_last_one(self, tmp_path, monkeypatch):
         trainer, snapshot = training(tmp_path)
@@ -142,67 +139,50 @@ class TestBadParameter:
         assert str(error.value) == "parameter /predictor/l1/W is not finite after iteration 5"
 
 
-class TestBadLoss:
-    """Of update 7, with a snapshot of each, or of every second: 6 gives it and so is not good."""
+class TestGood:
+    """A snapshot is good once the next update from it has kept all numbers finite."""
 
-    @pytest.mark.parametrize("every, left", [(1, [1, 2, 3, 4, 5]), (2, [2, 4]), (5, [5])])
-    def test_takes_back_the_snapshot_that_gives_it(self, tmp_path, every, left):
-        trainer, snapshot = training(tmp_path, every=every)
-        snapshot_7 = lambda trainer: trainer.updater.iteration == 7 and snapshot.withdraw(6)  # noqa: E731
-        trainer.extend(snapshot_7, name="bad loss", trigger=(1, "iteration"), priority=2)
-        break_at(trainer, 7)
-        with pytest.raises(Breaks):
+    def test_is_the_one_before_the_last_until_an_update_has_followed(self, tmp_path):
+        trainer, snapshot = training(tmp_path, every=5)
+        trainer.extend(FiniteLoss())
+        advice = {}
+        trainer.extend(
+            lambda trainer: advice.update({trainer.updater.iteration: snapshot.advice()}),
+            name="advice",
+            trigger=(1, "iteration"),
+            priority=-1000,
+        )
+        trainer.run()
+        good = "; the last good snapshot is " + str(tmp_path / "snapshot_iter_")
+        assert advice[5] == ""
+        assert advice[6] == advice[9] == advice[10] == f"{good}5"
+        assert advice[11] == f"{good}10"
+
+    @pytest.mark.parametrize("what", ["parameter", "m", "v"])
+    @pytest.mark.parametrize("value", [np.inf, np.nan])
+    def test_is_none_from_which_an_update_leads_to_no_number(self, tmp_path, what, value):
+        trainer, snapshot = training(tmp_path, every=4)
+        trainer.extend(FiniteLoss())
+
+        def spoil(trainer):
+            if trainer.updater.iteration == 9:
+                param = trainer.updater.get_optimizer("main").target.predictor.l1.W
+                array = param.array if what == "parameter" else param.update_rule.state[what]
+                array[0, 0] = value
+
+        trainer.extend(spoil, name="spoil", trigger=(1, "iteration"), priority=1000)
+        with pytest.raises(NotFinite, match=r"is not finite after iteration 9$"):
             trainer.run(show_loop_exception_msg=False)
-        assert iterations(tmp_path) == left
-        assert snapshot.last == str(tmp_path / f"snapshot_iter_{left[-1]}")
+        assert iterations(tmp_path) == [4, 8]
+        assert snapshot.advice() == f"; the last good snapshot is {tmp_path}/snapshot_iter_4"
 
-    @pytest.mark.parametrize("iteration", [1, 6])
-    def test_takes_back_those_after_it(self, tmp_path, iteration):
-        """That are there on a GPU, where the loss is looked at later."""
-        _, snapshot = train(tmp_path)
-        snapshot.withdraw(iteration)
-        assert iterations(tmp_path) == list(range(1, iteration))
-        path = str(tmp_path / f"snapshot_iter_{iteration - 1}")
-        assert snapshot.last == (path if iteration > 1 else None)
-
-    def test_of_the_first_update_leaves_none_to_go_back_to(self, tmp_path):
-        _, snapshot = training(tmp_path)
-        snapshot.withdraw(0)
-        assert snapshot.last is None
-
-    def test_takes_back_none_from_before_a_resume(self, tmp_path):
-        train(tmp_path)
-        trainer, snapshot = training(tmp_path)
+    def test_is_what_led_to_the_one_resumed(self, tmp_path):
+        train(tmp_path, every=4)
+        trainer, snapshot = training(tmp_path, epochs=3)
         snapshot.resume(str(tmp_path / "snapshot_iter_12"), trainer)
         snapshot.initialize(trainer)
-        snapshot.withdraw(11)
-        assert iterations(tmp_path)[-2:] == [11, 12]
-        assert snapshot.last == str(tmp_path / "snapshot_iter_10")
-
-    def test_names_the_one_resumed_from_though_it_is_elsewhere(self, tmp_path):
-        """And those that were saved before it are not, if it is good."""
-        train(tmp_path, every=4)
-        elsewhere = (tmp_path / "snapshot_iter_12").rename(tmp_path / "elsewhere")
-        trainer, snapshot = training(tmp_path, epochs=3)
-        snapshot.resume(str(elsewhere), trainer)
-        trainer.run()
-        snapshot.withdraw(13)
-        assert snapshot.last == str(elsewhere)
-        snapshot.withdraw(12)
-        assert snapshot.last == str(tmp_path / "snapshot_iter_8")
-
-    def test_is_withdrawn_by_one_process_only(self, tmp_path, monkeypatch):
-        first = First()
-        become(first, monkeypatch)
-        _, snapshot = train(tmp_path)
-        become(Second(first), monkeypatch)
-        _, other = train(tmp_path)
-        other.withdraw(6)
-        assert iterations(tmp_path)[-1] == LAST
-        assert other.last == str(tmp_path / "snapshot_iter_5")
-        become(first, monkeypatch)
-        snapshot.withdraw(6)
-        assert iterations(tmp_path)[-1] == 5
+        assert snapshot.advice() == f"; the last good snapshot is {tmp_path}/snapshot_iter_8"
+        assert snapshot.last == str(tmp_path / "snapshot_iter_12")
 
 
 class TestKeep:
@@ -217,7 +197,7 @@ class TestKeep:
     def test_removes_no_snapshot_of_another_run(self, tmp_path):
         train(tmp_path, every=3)
         train(tmp_path, epochs=1, every=2, keep=1)
-        assert iterations(tmp_path) == [6]
+        assert iterations(tmp_path) == [4, 6]
         assert iterations(tmp_path / "earlier-1") == [3, 6, 9, 12]
 
     def test_does_not_count_those_of_another_run(self, tmp_path):
@@ -236,7 +216,7 @@ class TestKeep:
         snapshot.resume(str(tmp_path / "snapshot_iter_6"), trainer)
         capsys.readouterr()
         trainer.run()
-        assert iterations(tmp_path) == [1, 2, 12]
+        assert iterations(tmp_path) == [1, 2, 11, 12]
         assert capsys.readouterr() == ("", "")
 
     def test_removes_no_file_of_another_name(self, tmp_path):
@@ -274,7 +254,7 @@ class TestKeep:
         )
         trainer.run()
         assert seen[:3] == [[1], [1, 2], [2, 3]]
-        assert iterations(tmp_path) == [LAST]
+        assert iterations(tmp_path) == [LAST - 1, LAST]
 
     def test_removes_no_snapshot_that_another_run_has_put_in_its_place(self, tmp_path):
         """Where the file system has no locks."""
@@ -292,27 +272,19 @@ class TestKeep:
         def refuse(path):
             raise PermissionError(errno.EPERM, "Operation not permitted", path)
 
-        trainer, snapshot = training(tmp_path, keep=1, every=6)
+        trainer, snapshot = training(tmp_path, keep=1, every=4)
         with monkeypatch.context() as patch:
             patch.setattr(os, "remove", refuse)
             trainer.run(show_loop_exception_msg=False)
-        assert iterations(tmp_path) == [6, 12]
-        path = tmp_path / "snapshot_iter_6"
+        assert iterations(tmp_path) == [4, 8, 12]
+        path = tmp_path / "snapshot_iter_4"
         message = f"warning: {path} cannot be removed: Operation not permitted\n"
         assert capsys.readouterr().err == message
-        assert snapshot.advice() == f"the last good snapshot is {tmp_path}/snapshot_iter_12"
+        assert snapshot.last == f"{tmp_path}/snapshot_iter_12"
 
 
 class TestAdvice:
     def test_names_no_snapshot_that_is_gone(self, tmp_path):
         _, snapshot = train(tmp_path)
-        (tmp_path / "snapshot_iter_12").unlink()
-        assert snapshot.advice() == f"the last good snapshot is {tmp_path}/snapshot_iter_11"
-
-    def test_names_not_the_one_resumed_from_after_it_was_removed(self, tmp_path):
-        train(tmp_path, epochs=1)
-        trainer, snapshot = training(tmp_path, keep=1)
-        snapshot.resume(str(tmp_path / "snapshot_iter_6"), trainer)
-        trainer.run()
-        snapshot.withdraw(12)
-        assert snapshot.advice() == "there is no good snapshot"
+        (tmp_path / "snapshot_iter_11").unlink()
+        assert snapshot.advice() == f"; the last good snapshot is {tmp_path}/snapshot_iter_10"

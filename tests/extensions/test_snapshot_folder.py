@@ -75,6 +75,15 @@ class TestATrainingThatGoesOn:
         assert iterations(tmp_path) == list(range(1, 19))
         assert not (tmp_path / "earlier-1").exists()
 
+    @pytest.mark.parametrize("place", ["here", "elsewhere"])
+    def test_from_a_link_to_the_newest_moves_nothing(self, tmp_path, place):
+        train(tmp_path / "here")
+        link = tmp_path / place / "latest"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(tmp_path / "here" / "snapshot_iter_12")
+        self.go_on(tmp_path / "here", link)
+        assert iterations(tmp_path / "here") == list(range(1, 19))
+
     def test_from_an_older_one_keeps_those_after_it(self, tmp_path):
         train(tmp_path)
         run = about(tmp_path / "snapshot_iter_12")

@@ -69,12 +69,6 @@ class TestResume:
             "Changed since: --gradclip is 5.0, was None",
         ]
 
-    def test_names_the_resumed_snapshot_as_the_last_good_one(self, tmp_path):
-        train(tmp_path)
-        trainer, snapshot = training(tmp_path)
-        snapshot.resume(str(tmp_path / "snapshot_iter_7"), trainer)
-        assert snapshot.advice() == f"the last good snapshot is {tmp_path}/snapshot_iter_7"
-
     def test_stays_the_same_run(self, tmp_path):
         train(tmp_path, epochs=1)
         trainer, snapshot = training(tmp_path, changeable={"--epoch": 3})

@@ -8,12 +8,14 @@ import re
 
 import pytest
 from snapshot_trainings import (
+    LAST,
     First,
     Second,
     about,
     assert_same_state,
     become,
     damage,
+    iterations,
     state,
     train,
     training,
@@ -75,9 +77,7 @@ class TestResumeNewest:
         capsys.readouterr()
         assert self.resume(tmp_path).updater.iteration == 12
         assert capsys.readouterr().out.splitlines() == [
-            f"Passed over {tmp_path}/snapshot_iter_15: it was trained with other options",
-            f"Passed over {tmp_path}/snapshot_iter_10: it was trained with other options",
-            f"Passed over {tmp_path}/snapshot_iter_5: it was trained with other options",
+            f"Passed over 3 snapshots in {tmp_path}: trained with other options",
             f"Resuming from {tmp_path}/earlier-1/snapshot_iter_12",
         ]
 
@@ -137,13 +137,34 @@ class TestResumeNewest:
         trainer.run()
         assert self.resume(tmp_path).updater.iteration == 18
 
-    def test_takes_a_snapshot_of_the_first_version(self, tmp_path):
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_sets_a_snapshot_of_an_earlier_version_aside(self, tmp_path, capsys, version):
         train(tmp_path, every=12)
         path = str(tmp_path / "snapshot_iter_12")
-        said = {**about(path), "format": 1, "order": 7}
-        del said["arithmetic"]
+        said = {**about(path), "format": version}
         write_arrays(path, {**read_arrays(path), "snapshot": json.dumps(said)})
-        assert self.resume(tmp_path).updater.iteration == 12
+        capsys.readouterr()
+        self.resume(tmp_path).run()
+        passed = f"it is of format {version}, which only earlier versions can resume"
+        assert capsys.readouterr().out.startswith(f"Passed over {path}: {passed}\n")
+        assert (tmp_path / "earlier-1" / "snapshot_iter_12").exists()
+
+    @pytest.mark.parametrize("n_bad", [1, 2, 12])
+    def test_goes_back_to_one_from_which_an_update_keeps_all_numbers_finite(
+        self, tmp_path, capsys, n_bad
+    ):
+        train(tmp_path)
+        for iteration in range(LAST - n_bad + 1, LAST + 1):
+            path = str(tmp_path / f"snapshot_iter_{iteration}")
+            arrays = read_arrays(path)
+            # Finite themselves, but the sum of the logits' exponentials is not, nor is the loss.
+            arrays["updater/model:main/predictor/l2/W"][:] = 3e38
+            write_arrays(path, arrays)
+        capsys.readouterr()
+        trainer = self.resume(tmp_path)
+        assert trainer.updater.iteration == LAST - n_bad
+        assert capsys.readouterr().out.count("the next update from it is not finite") == n_bad
+        assert len(iterations(tmp_path)) == LAST  # nothing is deleted
 
     def test_reads_no_more_than_it_must(self, tmp_path, monkeypatch):
         """Of thousands it starts within a second."""
@@ -180,8 +201,6 @@ class TestResumeNewest:
         become(Second(first), monkeypatch)
         other, others = training(tmp_path, seed=1 if found else 0)
         with monkeypatch.context() as rank_0:
-            # It has restored its own trainer when it tells of the arrays.
-            rank_0.setattr("extensions.snapshot.restore", None)
             become(first, rank_0)
             snapshot.resume_newest(trainer)
         said = capsys.readouterr().out

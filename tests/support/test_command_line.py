@@ -9,12 +9,13 @@ from support.command_line import (
     ArgumentParser,
     CommandError,
     UsageError,
+    output_folder,
     positive_number,
-    prepare_folder,
     progress_bar,
     run_command,
     whole_number,
 )
+from support.files import _beginning
 
 
 class TestWholeNumber:
@@ -166,24 +167,55 @@ class TestRunCommand:
         assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-class TestPrepareFolder:
-    def test_makes_the_folder_and_those_above(self, tmp_path):
-        prepare_folder(str(tmp_path / "a" / "b"))
-        assert (tmp_path / "a" / "b").is_dir()
+LOCK = ".the.lock"
+TEMPORARY = f"{_beginning()}{32 * '0'}.tmp"
 
-    def test_leaves_the_folder_empty(self, tmp_path):
-        prepare_folder(str(tmp_path / "new"))
-        assert os.listdir(tmp_path / "new") == []
+
+def enter(path):
+    """Enter and leave the output folder."""
+    with output_folder(str(path), LOCK, str(path)):
+        pass
+
+
+class TestOutputFolder:
+    def test_makes_the_folder_and_those_above(self, tmp_path):
+        with output_folder(str(tmp_path / "a" / "b"), LOCK, "b"):
+            (tmp_path / "a" / "b" / "log").touch()
+        assert os.listdir(tmp_path / "a" / "b") == ["log"]
+
+    def test_leaves_nothing_where_nothing_was_written(self, tmp_path):
+        enter(tmp_path / "a" / "b")
+        assert os.listdir(tmp_path) == []
+
+    def test_leaves_an_empty_folder_that_was_there(self, tmp_path):
+        (tmp_path / "mine").mkdir()
+        enter(tmp_path / "mine")
+        assert os.listdir(tmp_path) == ["mine"]
+
+    def test_that_is_in_use_is_not_touched(self, tmp_path):
+        """What the other process is writing is not cleared away."""
+        with output_folder(str(tmp_path), LOCK, "it"):
+            (tmp_path / TEMPORARY).touch()
+            with pytest.raises(CommandError, match="is in use by process"):
+                enter(tmp_path)
+            assert sorted(os.listdir(tmp_path)) == sorted([LOCK, TEMPORARY])
+
+    def test_whose_lock_is_a_link_destroys_no_file(self, tmp_path):
+        (tmp_path / "thesis").write_text("years of work")
+        (tmp_path / LOCK).symlink_to("thesis")
+        with pytest.raises(CommandError, match=r"\.the\.lock is a link; expected a lock file"):
+            enter(tmp_path)
+        assert (tmp_path / "thesis").read_text() == "years of work"
 
     @pytest.mark.parametrize("name", ["writable", "log", "snapshot_iter_1", ".hidden"])
     def test_keeps_what_is_there(self, tmp_path, name):
         (tmp_path / name).write_text("mine")
-        prepare_folder(str(tmp_path))
+        enter(tmp_path)
         assert (tmp_path / name).read_text() == "mine"
 
     def test_clears_away_what_a_crash_has_left(self, tmp_path):
-        (tmp_path / ".log.4194304.tmp").touch()
-        prepare_folder(str(tmp_path))
+        (tmp_path / TEMPORARY).touch()
+        enter(tmp_path)
         assert os.listdir(tmp_path) == []
 
     @pytest.mark.parametrize("path", ["file", "file/below", "/proc/none/below", "/proc", ""])
@@ -191,16 +223,16 @@ class TestPrepareFolder:
         monkeypatch.chdir(tmp_path)
         (tmp_path / "file").touch()
         with pytest.raises(UsageError) as refusal:
-            prepare_folder(path)
+            enter(path)
         assert str(refusal.value).startswith(f"argument -o/--out: {path or repr(path)} cannot")
 
     def test_says_why_a_folder_cannot_be_made(self, tmp_path, monkeypatch):
         def refuse(*arguments, **options):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(os, "makedirs", refuse)
+        monkeypatch.setattr(os, "mkdir", refuse)
         with pytest.raises(UsageError, match="Permission denied"):
-            prepare_folder(str(tmp_path / "new"))
+            enter(tmp_path / "new")
 
 
 @pytest.mark.parametrize("script", ["train_simple_sequence", "predict_simple_sequence"])

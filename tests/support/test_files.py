@@ -10,6 +10,7 @@ from archives import content, overwrite
 
 from support import files
 from support.files import (
+    BadFile,
     InUse,
     held,
     move_files,
@@ -33,6 +34,14 @@ class TestWriteFile:
         overwrite(path, b"old and longer")
         write_file(path, lambda file: file.write(b"new"))
         assert content(path) == b"new"
+
+    def test_writes_through_no_link_that_has_its_temporary_name(self, path, tmp_path, monkeypatch):
+        monkeypatch.setattr(files.secrets, "token_hex", lambda n: 2 * n * "0")
+        link = tmp_path / f"{files._beginning()}{32 * '0'}.tmp"
+        link.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(FileExistsError):
+            write_file(path, lambda file: file.write(b"new"))
+        assert not (tmp_path / "elsewhere").exists()
 
     def test_leaves_no_other_file(self, path, tmp_path):
         write_file(path, lambda file: file.write(b"new"))
@@ -186,11 +195,38 @@ class TestRemoveTemporaryFiles:
         remove_temporary_files(tmp_path)
         assert os.listdir(tmp_path) == []
 
-    @pytest.mark.parametrize("name", ["log", "log.tmp", ".hidden", "tmp", ".notes.tmp"])
+    OURS = f"{files._beginning()}{32 * '0'}.tmp"
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "log",
+            "log.tmp",
+            ".hidden",
+            "tmp",
+            ".notes.tmp",
+            ".my thesis.1.tmp",
+            f".other-{32 * '0'}.tmp",
+        ],
+    )
     def test_keeps_files_of_others(self, tmp_path, name):
         (tmp_path / name).touch()
         remove_temporary_files(tmp_path)
         assert os.listdir(tmp_path) == [name]
+
+    @pytest.mark.parametrize(
+        "make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/null", path)]
+    )
+    def test_keeps_what_is_no_regular_file(self, tmp_path, make):
+        make(str(tmp_path / self.OURS))
+        remove_temporary_files(tmp_path)
+        assert os.listdir(tmp_path) == [self.OURS]
+
+    def test_keeps_a_file_of_another_user(self, tmp_path, monkeypatch):
+        (tmp_path / self.OURS).touch()
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        remove_temporary_files(tmp_path)
+        assert os.listdir(tmp_path) == [self.OURS]
 
     def test_keeps_what_another_run_is_writing(self, path, tmp_path):
         def write(file):
@@ -211,14 +247,14 @@ class TestHeld:
 
     def test_lets_others_in_afterwards_and_leaves_no_file(self, path, tmp_path):
         for _ in range(2):
-            with held(path, "a process"):
-                assert content(path) == b"a process"
+            with held(path, "process 1"):
+                assert content(path) == b"process 1"
             assert os.listdir(tmp_path) == []
 
     def test_lets_others_in_after_a_failure(self, path):
-        with pytest.raises(KeyError), held(path, "one"):
+        with pytest.raises(KeyError), held(path, "process 1"):
             raise KeyError
-        with held(path, "two"):
+        with held(path, "process 2"):
             pass
 
     def test_does_not_mind_what_a_killed_process_has_left(self, path):
@@ -236,16 +272,56 @@ class TestHeld:
             return lock(file)
 
         monkeypatch.setattr(files, "_lock", end_of_the_holder)
-        with held(path, "one"), pytest.raises(InUse), held(path, "two"):
+        with held(path, "process 1"), pytest.raises(InUse), held(path, "process 2"):
             pytest.fail("two are in")
 
     def test_lets_everybody_in_where_there_are_no_locks(self, path, monkeypatch):
-        monkeypatch.setattr(files, "fcntl", None)
-        with held(path, "one"), held(path, "two"):
+        def without_locks(file, operation):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(files.fcntl, "flock", without_locks)
+        with held(path, "process 1"), held(path, "process 2"):
             pass
 
+    @pytest.mark.parametrize("dangling", [False, True])
+    def test_follows_no_link(self, path, tmp_path, dangling):
+        thesis = tmp_path / "thesis.txt"
+        if not dangling:
+            thesis.write_text("years of work")
+        os.symlink(thesis, path)
+        with pytest.raises(BadFile, match="is a link"), held(path, "process 1"):
+            pytest.fail("in")
+        assert os.path.islink(path)
+        assert dangling != thesis.exists()
+        assert dangling or thesis.read_text() == "years of work"
+
+    def test_spares_a_file_with_another_name(self, path, tmp_path):
+        (tmp_path / "thesis.txt").write_text("process 1, of writing")
+        os.link(tmp_path / "thesis.txt", path)
+        with pytest.raises(BadFile, match="another name"), held(path, "process 1"):
+            pytest.fail("in")
+        assert (tmp_path / "thesis.txt").read_text() == "process 1, of writing"
+        assert os.path.exists(path)
+
+    def test_spares_a_file_that_is_no_lock(self, path):
+        overwrite(path, b"years of work")
+        with pytest.raises(BadFile, match="is not a lock file"), held(path, "process 1"):
+            pytest.fail("in")
+        assert content(path) == b"years of work"
+
+    def test_does_not_wait_for_a_pipe(self, path):
+        os.mkfifo(path)
+        with pytest.raises(BadFile, match="is not a regular file"), held(path, "process 1"):
+            pytest.fail("in")
+
+    def test_reads_little_of_who_holds_it(self, path):
+        one, two = held(path, "process " + 5000 * "x"), held(path, "process 2")
+        with one, pytest.raises(InUse) as refusal, two:
+            pytest.fail("two are in")
+        assert str(refusal.value) == "process " + 1016 * "x"
+
     def test_leaves_alone_a_file_that_another_has_put_there(self, path):
-        with held(path, "one"):
+        with held(path, "process 1"):
             os.remove(path)
             overwrite(path, b"another's")
         assert content(path) == b"another's"
@@ -256,6 +332,12 @@ def test_moved_files_stand_in_a_new_folder(path, tmp_path):
     move_files([path], str(tmp_path / "new"))
     assert not os.path.exists(path)
     assert content(tmp_path / "new" / "file") == b"it"
+
+
+def test_a_move_that_fails_leaves_no_empty_folder(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        move_files([str(tmp_path / "missing")], str(tmp_path / "new"))
+    assert os.listdir(tmp_path) == []
 
 
 def test_files_are_not_moved_into_a_folder_that_is_there(path, tmp_path):
