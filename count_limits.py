@@ -46,6 +46,7 @@ from support.command_line import (
 from support.devices import check_memory, cores
 from support.drawing import save_figure
 from support.files import BadFile, Unreadable
+from support.output import write_codes
 from support.processes import run
 from support.signals import STOPPING, leave_if_asked
 from support.threads import VARIABLES
@@ -144,7 +145,7 @@ def sweep(args: argparse.Namespace, table: str) -> None:
         train_all(todo, args.processes, finished)
     finally:
         if sys.stdout.isatty():
-            print(ERASE, end="", flush=True)
+            write_codes(ERASE)
     path = os.path.join(args.out, "count_limits.png")
     save_figure(draw_limits([outcomes[cell] for cell in cells]), path)
     print(f"Written to {args.out}: count_limits.csv, count_limits.png")
@@ -249,7 +250,7 @@ def show(outcome: Outcome, done: int, total: int, n_todo: int, seconds: float) -
     if outcome.updates is None and outcome.updates_primed:
         took += f", but after reading two periods {outcome.updates_primed:,} updates"
     erase = ERASE if sys.stdout.isatty() else ""
-    print(f"{erase}{cell.arch:5} vocabulary {cell.n_vocab:3} seed {cell.seed}: {took}", flush=True)
+    write_codes(f"{erase}{cell.arch:5} vocabulary {cell.n_vocab:3} seed {cell.seed}: {took}\n")
     left = datetime.timedelta(seconds=round(seconds * (total - done) / (n_todo - total + done)))
     show_bar(done, total, f", {left} left")
 
@@ -258,7 +259,7 @@ def show_bar(done: int, total: int, more: str = "") -> None:
     """On a terminal, show how many trainings are finished."""
     if sys.stdout.isatty():
         text = f"{done} of {total} trainings{more}"
-        print(progress_bar(done / total, text), end="", flush=True)
+        write_codes(progress_bar(done / total, text))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ if __name__ == "__main__":
     start()
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -56,7 +57,7 @@ from support.command_line import (
 )
 from support.devices import check_gpu
 from support.drawing import picture, save_figure
-from support.files import BadFile
+from support.files import BadFile, check_writable
 from support.output import is_lost
 from support.processes import run
 from support.threads import choose_threads
@@ -300,6 +301,21 @@ def check_figures(
             )
         if given and reason:
             raise UsageError(f"argument {option}: {reason}")
+        if given:
+            check_can_be_written(option, given)
+
+
+def check_can_be_written(option: str, path: str) -> None:
+    """Refuse a file that cannot be written, before the network runs for it."""
+    try:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        check_writable(os.path.dirname(path))
+    except OSError as error:
+        raise UsageError(
+            f"argument {option}: {path} cannot be written ({error.strerror}); "
+            "expected a file in a folder that is there and can be written"
+        ) from error
 
 
 def score(predicted: Sequence[int], n_vocab: int) -> str:

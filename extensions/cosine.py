@@ -24,9 +24,16 @@ class Cosine(Extension):
         return True
 
     def initialize(self, trainer: Trainer) -> None:
-        """Set the rate of the first update, after a snapshot too."""
+        """Set the rate of the first update; after a snapshot say which, as it depends on ``-e``."""
         self._first = trainer.updater.get_optimizer("main").alpha
         self._set(trainer)
+        n_epochs, _ = trainer.stop_trigger.get_training_length()
+        if 0 < trainer.updater.epoch_detail < n_epochs:
+            rate = trainer.updater.get_optimizer("main").alpha
+            print(
+                f"The learning rate goes on from {rate:.3g} and falls to 0 "
+                f"by the end of epoch {n_epochs}."
+            )
 
     def __call__(self, trainer: Trainer) -> None:
         """Report the rate of the last update; set that of the next."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from chainer.training import Extension, Trainer, extensions
 
 from support.command_line import ERASE, progress_bar
+from support.output import write_codes
 
 _SECONDS_BETWEEN = 0.1
 _LONGEST = 1e13  # seconds, somewhat less than timedelta can hold
@@ -26,11 +27,14 @@ _HEADINGS = {
 _LEAST, _MOST = 6, 10  # characters of a number: 1.2e-5 has as many as 0.0012, and 0.00123457 has 10
 
 
-class _WithoutControlCharacters:
-    """Standard output for a file or a pipe, without the codes with which Chainer erases its bar."""
+class _Table:
+    """Standard output; for a file or a pipe without the codes with which Chainer erases its bar."""
 
-    def write(self, text: str) -> int:
-        return sys.stdout.write(text.replace(ERASE, ""))
+    def write(self, text: str) -> None:
+        if sys.stdout.isatty():
+            write_codes(text)
+        else:
+            sys.stdout.write(text.replace(ERASE, ""))
 
     def flush(self) -> None:
         sys.stdout.flush()
@@ -39,12 +43,11 @@ class _WithoutControlCharacters:
 def print_report(entries: Sequence[str]) -> extensions.PrintReport:
     """Chainer's PrintReport on standard output, without control characters if that is not a
     terminal, and with a table that fits if the terminal is too narrow."""
-    if not sys.stdout.isatty():
-        return extensions.PrintReport(entries, out=_WithoutControlCharacters())
-    report = extensions.PrintReport(entries, out=sys.stdout)
+    report = extensions.PrintReport(entries, out=_Table())
     columns = shutil.get_terminal_size().columns
     # Each row ends with the two spaces that separate columns.
-    if sum(max(10, len(entry)) + 2 for entry in entries) <= columns:
+    width = sum(max(10, len(entry)) + 2 for entry in entries)
+    if width <= columns or not sys.stdout.isatty():
         return report
     return NarrowReport(entries, columns)
 
@@ -58,7 +61,7 @@ class NarrowReport(extensions.PrintReport):
     """
 
     def __init__(self, entries: Sequence[str], columns: int) -> None:
-        super().__init__(entries, out=sys.stdout)
+        super().__init__(entries, out=_Table())
         headings = [_HEADINGS.get(entry, entry) for entry in entries]
         least = [max(len(heading), _LEAST) for heading in headings]
         # A line that fills the last column wraps on some terminals.
@@ -124,10 +127,8 @@ class ProgressBar(Extension):
             f"epoch {epoch:.2f}/{n_epochs}, iteration {trainer.updater.iteration}, "
             f"{tokens:,.0f} tokens/s, {left} left"
         )
-        sys.stdout.write(progress_bar(epoch / n_epochs, text))
-        sys.stdout.flush()
+        write_codes(progress_bar(epoch / n_epochs, text))
 
     def finalize(self) -> None:
         """Remove the bar."""
-        sys.stdout.write(ERASE)
-        sys.stdout.flush()
+        write_codes(ERASE)

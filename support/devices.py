@@ -33,6 +33,12 @@ def cores(root: str = "/") -> int:
     return max(1, math.floor(min([number, *map(_quota, _cgroups("cpu", root))])))
 
 
+def processes_here() -> int:
+    """Number of processes that MPI has started on this machine, as MPICH or Open MPI says."""
+    names = "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE"
+    return max(int(os.environ.get(name, 1)) for name in names)
+
+
 def _quota(folder: str) -> float:
     """Number of cores' time that a cgroup may use: its quota over its period."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):

@@ -1,12 +1,19 @@
-"""Standard output and standard error that never fail, even when nothing can be written."""
+"""Standard output and standard error that never fail, even when nothing can be written.
+
+What a network writes, and what a file is called, comes from outside. A terminal obeys the control
+characters in it, and some of these set the clipboard, so a terminal gets them escaped.
+"""
 
 import contextlib
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+_CONTROLS = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f]")  # C0, DEL and C1, but no tab or line end
 
 
 class Output(io.FileIO):
@@ -28,6 +35,21 @@ class Output(io.FileIO):
             self.failure = self.failure or error
             return len(data)
         return written
+
+
+class _Terminal(io.TextIOWrapper):
+    """Text for a terminal, with control characters escaped as Python writes them."""
+
+    write_codes = io.TextIOWrapper.write
+
+    def write(self, text: str) -> int:
+        return self.write_codes(_CONTROLS.sub(lambda code: ascii(code[0])[1:-1], text))
+
+
+def write_codes(text: str) -> None:
+    """Write to standard output at once, with the control characters: they are our own."""
+    getattr(sys.stdout, "write_codes", sys.stdout.write)(text)
+    sys.stdout.flush()
 
 
 @contextlib.contextmanager
@@ -62,7 +84,7 @@ def _replace(name: str) -> Output | None:
         output = Output(stream.fileno(), "w", closefd=False)
     except (AttributeError, OSError):
         return None
-    text = io.TextIOWrapper(
+    text = (_Terminal if stream.isatty() else io.TextIOWrapper)(
         io.BufferedWriter(output),
         encoding=stream.encoding,
         errors="backslashreplace",  # file names can hold any bytes

@@ -22,8 +22,8 @@ from chainer.backends import cuda
 from chainer.types import NdArray
 from numpy.typing import NDArray
 
-from support.command_line import UsageError, given_flags, run_command
-from support.devices import check_gpu, cores
+from support.command_line import UsageError, given_flags, run_command, shell_command
+from support.devices import check_gpu, cores, processes_here
 
 _T = TypeVar("_T")
 
@@ -54,7 +54,7 @@ class Processes:
         Raises:
             UsageError: if there is no MPI.
         """
-        if int(os.environ.get("MPI_LOCALNRANKS", 1)) > cores():
+        if processes_here() > cores():
             # MPICH polls while it waits, and so keeps the awaited process from running.
             os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
             os.environ.setdefault("MPIR_CVAR_POLLS_BEFORE_YIELD", "10")
@@ -216,7 +216,11 @@ class Processes:
 
     def command(self, command: str) -> str:
         """The command line that starts the same number of processes."""
-        return command if self._world is None else f"mpiexec -n {self.size} {command}"
+        if self._world is None:
+            return command
+        beside = os.path.join(os.path.dirname(sys.executable), "mpiexec")  # of mpi4py's MPI
+        mpiexec = beside if os.path.exists(beside) else "mpiexec"
+        return f"{shell_command([mpiexec, '-n', str(self.size)])} {command}"
 
     def leave(self) -> None:
         """Tell the other processes that this one is done with them, with success or not."""

@@ -9,7 +9,7 @@ import os
 import numpy as np
 import threadpoolctl
 
-from support.devices import cores
+from support.devices import cores, processes_here
 
 # Each sets the number of threads of one or more of the libraries.
 VARIABLES = (
@@ -64,7 +64,7 @@ def choose_threads(operations: int, asked: int | None = None) -> None:
 
 def _own_cores() -> int:
     """This process's share of the cores."""
-    return max(cores() // int(os.environ.get("MPI_LOCALNRANKS", 1)), 1)
+    return max(cores() // processes_here(), 1)
 
 
 def _named_by_the_environment() -> bool:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.trainings import COLUMNS, ENVIRONMENT, SMALL, numbers, start
+from tests.trainings import COLUMNS, ENVIRONMENT, SMALL, numbers, start, succeed
 
 
 def open_terminal():
@@ -43,6 +43,10 @@ def screen(text):
             column += len(part)
     assert "".join(re.findall(r"\033\[J|\r|\n|[^\033\r\n]+", text)) == text
     return lines
+
+
+CLIPBOARD = "\033]52;c;aGk=\a"  # sets it, on a terminal that obeys
+ESCAPED = r"\x1b]52;c;aGk=\x07"
 
 
 class TestOnATerminal:
@@ -87,3 +91,15 @@ class TestOnATerminal:
         folder = folder_with(30)
         self.train(folder.parent, *SMALL, "-r", "auto")
         assert numbers(folder) == numbers(undisturbed())
+
+    def test_shows_control_characters_from_outside_escaped(self, tmp_path):
+        (tmp_path / f"{CLIPBOARD}data").write_text("1 2 3 " * 30)
+        options = ["-u", "6", "-e", "1", "--data", f"{CLIPBOARD}data"]
+        lines = screen(self.train(tmp_path, *options, "-o", f"\r\x7f\x9b{CLIPBOARD}"))
+        assert [line for line in lines if line.startswith(f"# Data: {ESCAPED}data, ")]
+        assert [line for line in lines if line.startswith(rf"Written to \r\x7f\x9b{ESCAPED}: ")]
+
+
+def test_a_file_gets_control_characters_as_they_are(tmp_path):
+    lines = succeed(tmp_path, *SMALL, "-e", "1", "-o", CLIPBOARD)
+    assert [line for line in lines if line.startswith(f"Written to {CLIPBOARD}: ")]

@@ -100,11 +100,27 @@ def test_refuses_other_kinds_of_file(model, capsys):
     assert "argument --plot: 'counting.jpg' does not end in" in capsys.readouterr().err
 
 
-def test_folder_that_is_not_there_is_named(model, capsys):
-    arguments = ["-m", model("rnn"), "--plot", "nowhere/counting.png"]
-    assert run_command(predict_simple_sequence.main, arguments) == 1
-    message = capsys.readouterr().err
-    assert message.endswith("error: nowhere/counting.png: No such file or directory\n")
+@pytest.mark.parametrize("option", ["--plot a.png", "--lies a.png", "--page a.html"])
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("nowhere/", "No such file or directory"),
+        ("rnn.model/", "Not a directory"),
+        ("folder/", "Is a directory"),
+        ("/proc/", ""),
+    ],
+)
+def test_file_that_cannot_be_written_is_refused_first(
+    model, capsys, tmp_path, option, folder, reason
+):
+    option, name = option.split()
+    (tmp_path / "folder" / name).mkdir(parents=True)
+    arguments = ["-m", model("rnn"), option, folder + name]
+    assert run_command(predict_simple_sequence.main, arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert f"error: argument {option}: {folder}{name} cannot be written ({reason}" in err
+    assert err.endswith("; expected a file in a folder that is there and can be written\n")
 
 
 def test_interrupted_while_it_writes_the_picture_leaves_nothing(model, tmp_path):

@@ -13,7 +13,7 @@ from chainer.serializers import save_npz
 from models import ARCHS
 from own_data.vocabulary import CharVocabulary, WordVocabulary, save_vocabulary
 from tests.commands import ROOT
-from tests.test_on_a_terminal import open_terminal, read_terminal
+from tests.test_on_a_terminal import CLIPBOARD, open_terminal, read_terminal
 from tests.test_predict_simple_sequence import generated
 
 SCRIPT = str(ROOT / "predict_simple_sequence.py")
@@ -154,6 +154,25 @@ class TestWriting:
         assert sum(map(len, pieces)) < 1000 * len(pieces)
         text = b"".join(pieces).decode(errors="ignore").replace("\r\n", "\n")
         assert text.startswith(text_after("It", 8, "gru")[: len(text)])
+
+    def test_controls_no_terminal(self, tmp_path):
+        """Only a file gets control characters as they are; the network writes what it has read."""
+        words = [CLIPBOARD, "\x9b2J", "a\x7f\b", "\n", "\u00ef"]
+        model = random_model("rnn", len(words))
+        path = tmp_path / f"\x9b{CLIPBOARD}.model"
+        save_npz(str(path), model)
+        save_vocabulary(str(path), WordVocabulary(words))
+        options = ["-m", path.name, "--prime", " ".join(words), "--page", f"{CLIPBOARD}.html"]
+        code, text, err = predict(tmp_path, *options)
+        assert (code, err) == (0, "") and text.endswith(f"Written: {CLIPBOARD}.html\n")
+        master, slave = open_terminal()
+        with start(tmp_path, *options, stdout=slave) as process:
+            os.close(slave)
+            shown = read_terminal(master)
+            assert (process.wait(60), process.stderr.read()) == (0, b"")
+        escaped = {"\033": r"\x1b", "\a": r"\x07", "\x9b": r"\x9b", "\x7f": r"\x7f"}
+        expected = text.translate(str.maketrans({**escaped, "\b": r"\x08", "\n": "\r\n"}))
+        assert shown == expected
 
     def test_ends_where_nobody_reads(self, models):
         with start(models, *ENDLESS) as process:

@@ -181,6 +181,11 @@ def show_end(argv: list[str], args: argparse.Namespace, data: Data, trainer: Tra
     sampled = ["--temperature", "0.5"] if args.tokens else []
     predict = [*another_command("predict_simple_sequence.py"), "-m", path_word(path), *sampled]
     print(f"Let it run free: {shell_command(predict)}")
+    if args.lr_cosine:
+        print(
+            "The learning rate has fallen to 0; a larger --epoch on resuming would raise it again."
+        )
+        return
     snapshot = trainer.get_extension("snapshot").last  # saved when the training ended
     longer = resume_command(argv, snapshot, epoch=2 * args.epoch)
     print(f"Train longer: {here.command(longer)}")

@@ -141,7 +141,8 @@ function demonstrate() {
 // Drawing.
 
 const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-const visible = (token) => ({ " ": "␣", "\n": "⏎", "\t": "⇥" })[token] || token;
+const VISIBLE = new Map([[" ", "␣"], ["\n", "⏎"], ["\t", "⇥"]]); // no object: a token can be "toString"
+const visible = (token) => VISIBLE.get(token) || token;
 
 // Viridis, without the end that would be lost on the ground; and what can be read on it.
 const VIRIDIS = ["#440154", "#3b528b", "#21918c", "#5ec962", "#fde725"].map((color) =>
@@ -428,9 +429,11 @@ function write() {
   }
 }
 
-// What can be typed: tokens between spaces or commas; of a text by characters, anything.
+// What can be typed: tokens between spaces, or commas where no token holds one; of a text by
+// characters, anything.
 function parse(text) {
-  const words = data.characters ? [...text] : text.split(/[\s,]+/).filter(Boolean);
+  const between = data.tokens.some((token) => token.includes(",")) ? /\s+/ : /[\s,]+/;
+  const words = data.characters ? [...text] : text.split(between).filter(Boolean);
   const ids = words.map((word) => data.tokens.indexOf(word));
   const unknown = words[ids.findIndex((id) => id < (sequence ? 1 : 0))];
   if (!words.length) throw new Error("Nothing to tell: type a token or more.");

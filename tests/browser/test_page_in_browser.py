@@ -251,3 +251,21 @@ def test_a_model_of_ones_own_text_shows_text(opened, browser, tmp_path_factory, 
     assert len(browser.find_elements("css selector", "#next button")) > 5
     field.send_keys("ß\n")
     assert text_of(browser, "refusal") == "It does not know ß."
+
+
+def test_words_that_javascript_knows_and_words_with_commas(opened, browser, tmp_path_factory):
+    words = ["constructor", "toString", "__proto__", "hasOwnProperty", "a,b", "&lt;", "<b>"]
+    path = tmp_path_factory.getbasetemp() / "words"
+    path.write_text((" ".join(words) + "\n") * 60)
+    opened("rnn", "--data", str(path), "--tokens", "word", "-u", "20", "-b", "5", "-e", "2")
+    shown = browser.find_elements("css selector", "#next button")
+    assert sorted(each.text.split("\n")[-1] for each in shown) == sorted([*words, "⏎"])
+    for _ in range(8):
+        click(browser, "step")
+    for word in words:
+        browser.find_element("id", "words").send_keys(f"{word} {word}\n")
+        assert text_of(browser, "refusal") == ""
+        told = browser.find_elements("css selector", "#sequence .told")
+        assert [each.text.strip() for each in told[-2:]] == [word, word]
+    browser.find_element("id", "words").send_keys("valueOf\n")
+    assert text_of(browser, "refusal") == "It does not know valueOf."

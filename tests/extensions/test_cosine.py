@@ -6,6 +6,7 @@ from snapshot_trainings import state, training
 
 from extensions.cosine import Cosine
 from extensions.snapshot_file import arrays_of
+from tests.trainings import SMALL, succeed
 
 RATE = 0.001  # Chainer's default, which these trainings have
 
@@ -48,3 +49,16 @@ def test_a_training_that_goes_on_ends_as_one_without_a_break(tmp_path):
     assert first.rates + second.rates == whole.rates
     for name, array in state(whole)[0].items():
         np.testing.assert_array_equal(state(second)[0][name], array, err_msg=name)
+
+
+def test_that_it_rises_again_where_a_training_becomes_longer_is_said(tmp_path):
+    options = [*SMALL, "--lr", "0.001", "--lr-cosine", "-r", "auto", "-e"]
+    lines = succeed(tmp_path, *options, "3")
+    assert len([line for line in lines if line.startswith(("Train longer", "The learning"))]) == 1
+    assert lines[-1] == (
+        "The learning rate has fallen to 0; a larger --epoch on resuming would raise it again."
+    )
+    lines = succeed(tmp_path, *options, "6")
+    (said,) = [line for line in lines if line.startswith("The learning rate goes on from 0.00049")]
+    assert said.endswith(" and falls to 0 by the end of epoch 6.")
+    assert len(succeed(tmp_path, *options, "6")) < len(lines)  # nothing is left to be trained

@@ -32,6 +32,9 @@ SCRIPT = str(ROOT / "train_simple_sequence.py")
 MPIEXEC = shutil.which(
     "mpiexec", path=os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 )
+# As it is printed: the one on the PATH needs no folder.
+BESIDE = bool(MPIEXEC) and os.path.dirname(MPIEXEC) == os.path.dirname(sys.executable)
+PRINTED = MPIEXEC if BESIDE else "mpiexec"
 ENVIRONMENT = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
@@ -148,7 +151,7 @@ def test_four_processes_then_one_then_two_train_as_one(alone, tmp_path):
     out = succeed(tmp_path, 4, *options, "-e", "4")
     assert "# Processes: 4\n" in out
     assert out.count("Written to result") == 1
-    assert f"mpiexec -n 4 {shlex.join([sys.executable, SCRIPT])}" in out
+    assert f"Train longer: {shlex.join([PRINTED, '-n', '4', sys.executable, SCRIPT])}" in out
     out = succeed(tmp_path, 1, *options, "-e", "8")
     assert "Resuming from result/snapshot_iter_4" in out
     out = succeed(tmp_path, 2, *options, "-e", "12")
@@ -186,7 +189,7 @@ def test_a_signal_to_one_process_stops_all_of_them(tmp_path):
     assert (code, err) == (128 + signal.SIGTERM, "")
     last = max(int(path.name[14:]) for path in (tmp_path / "result").glob("snapshot_iter_*"))
     command = out.splitlines()[-1]
-    start_again = shlex.join(["mpiexec", "-n", "2", sys.executable, SCRIPT])
+    start_again = shlex.join([PRINTED, "-n", "2", sys.executable, SCRIPT])
     assert command.startswith(f"Stopped. Go on with: {start_again}")
     assert command.endswith(f"-r result/snapshot_iter_{last}")
 
@@ -243,6 +246,18 @@ def test_an_mpiexec_of_another_mpi_is_refused(run, monkeypatch):
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.count("\n") == 1
     assert "has started 2 processes, but mpi4py's MPI finds 1" in result.stderr
+
+
+def test_a_printed_mpiexec_is_the_one_beside_the_interpreter(monkeypatch, tmp_path):
+    folder = tmp_path / "an environment"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
+    processes = Processes()
+    assert processes.command("python train.py") == "python train.py"
+    processes._world, processes.size = object(), 2
+    assert processes.command("python train.py") == "mpiexec -n 2 python train.py"
+    (folder / "mpiexec").touch(0o755)
+    assert processes.command("python train.py") == f"'{folder}/mpiexec' -n 2 python train.py"
 
 
 def test_without_mpi_the_error_says_what_to_install(monkeypatch):

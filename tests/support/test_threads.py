@@ -93,8 +93,10 @@ class TestChoice:
         threads.use_threads_as_before(1)
         assert n_threads() == 2
 
-    def test_of_processes_on_one_machine_shares_its_cores(self, monkeypatch):
-        monkeypatch.setenv("MPI_LOCALNRANKS", "2")
+    @pytest.mark.parametrize("name", ["MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE"])
+    def test_of_processes_on_one_machine_shares_its_cores(self, monkeypatch, name):
+        monkeypatch.setattr(threads, "cores", lambda: 2)
+        monkeypatch.setenv(name, "2")
         threads.choose_threads(10**9)
         assert n_threads() == 1
 
