@@ -6,7 +6,6 @@ A model file holds only parameters, so a vocabulary has its own file beside it.
 """
 
 import contextlib
-import itertools
 import json
 import os
 import re
@@ -92,14 +91,6 @@ class IntegerVocabulary:
             raise BadToken(f"the id {ids[index]}", why, index)
         self._largest = max(self._largest, int(ids.max()))
 
-    def learnt(self, n_known: int) -> list[str]:
-        """What :meth:`add` needs instead of the data read so far: the last id."""
-        return [str(len(self) - 1)]
-
-    def add(self, tokens: Iterable[str]) -> None:
-        """Learn these numbers; see :meth:`learn`."""
-        self.learn(" ".join(tokens))
-
     def decode(self, ids: Sequence[int]) -> str:
         """Numbers separated by spaces."""
         return " ".join(map(str, ids))
@@ -132,7 +123,7 @@ class CharVocabulary:
     def __init__(self, tokens: Iterable[str] = ()):
         self._tokens: list[str] = []
         self._ids = np.full(0x110000, -1, np.int32)  # by code point
-        self.add(tokens)
+        self._add(tokens)
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -143,7 +134,7 @@ class CharVocabulary:
         ids = self._ids[codes]
         unknown = ids < 0
         if unknown.any():
-            self.add(map(chr, np.unique(codes[unknown])))
+            self._add(map(chr, np.unique(codes[unknown])))
             ids = self._ids[codes]
         return ids
 
@@ -171,11 +162,7 @@ class CharVocabulary:
         """The characters, in the order of their ids."""
         return self._tokens
 
-    def learnt(self, n_known: int) -> list[str]:
-        """The characters learnt since there were ``n_known``."""
-        return self._tokens[n_known:]
-
-    def add(self, tokens: Iterable[str]) -> None:
+    def _add(self, tokens: Iterable[str]) -> None:
         """Number new characters, in this order."""
         for token in tokens:
             self._ids[ord(token)] = len(self._tokens)
@@ -231,14 +218,6 @@ class WordVocabulary:
     def tokens(self) -> list[str]:
         """The words, in the order of their ids."""
         return list(self._ids)
-
-    def learnt(self, n_known: int) -> list[str]:
-        """The words learnt since there were ``n_known``."""
-        return self.tokens()[n_known:]
-
-    def add(self, tokens: Iterable[str]) -> None:
-        """Number new words, in this order."""
-        self._ids.update(zip(tokens, itertools.count(len(self._ids))))  # in half the time of a loop
 
 
 class _Numbering(dict):

@@ -18,8 +18,6 @@ from models import RNN
 from models.generation import generate
 from support.command_line import CommandError, UsageError
 from support.files import read_arrays
-from training.data import read_data
-from training.options import parse_arguments
 
 with contextlib.redirect_stdout(io.StringIO()):
     import this
@@ -197,58 +195,6 @@ class TestResumed:
         printed = train(*TEXT, "--data", "verse", "-e", "1", "-o", "whole", "-r", "auto")
         assert "Passed over whole/snapshot_iter_39: it was trained with other options" in printed
         assert "starting afresh" in printed
-
-
-class TestKeptIds:
-    """Of a text that counts as large."""
-
-    OPTIONS = ("--data", "zen", "--tokens", "char", "--valid", "verse", "-u", "5", "-e", "2")
-
-    @pytest.fixture(autouse=True)
-    def large(self, learnt, monkeypatch):
-        train(*self.OPTIONS, "-o", "without", "--snapshot-every", "1e")
-        monkeypatch.setattr("own_data.sequence_file.WORTH", 1)
-
-    def test_change_nothing_in_a_training_but_its_beginning(self, learnt):
-        for verb, where in ("Kept", "in"), ("Took", "from"):
-            lines = train(*self.OPTIONS, "-o", verb).splitlines()
-            for line, name in zip(lines, ("zen", "verse"), strict=False):
-                told = f"{verb} the ids of {name} {where} {name}.char-ids, which may be deleted"
-                assert line == f"{told} at any time"
-            assert numbers(verb, "rnn") == numbers("without", "rnn")
-
-    def test_are_those_that_a_snapshot_is_bound_to(self, learnt):
-        (first, _) = sorted(name for name in os.listdir("without") if name.startswith("snapshot"))
-        for verb in "Kept", "Took":
-            printed = train(*self.OPTIONS, "-o", verb, "-r", os.path.join("without", first))
-            assert f"{verb} the ids of zen" in printed
-            assert numbers(verb, "rnn") == numbers("without", "rnn")
-
-    def test_of_validation_are_of_what_was_trained_on_before(self, learnt):
-        train(*self.OPTIONS)
-        with open("zen", "a") as file:
-            file.write("\u00fc")
-        for verb in "Kept", "Took":
-            printed = train(*self.OPTIONS)
-            assert f"{verb} the ids of zen" in printed and f"{verb} the ids of verse" in printed
-
-    def test_are_made_by_one_process_of_several(self, learnt, monkeypatch):
-        monkeypatch.setattr("training.data.here.rank", 1)
-        arguments = parse_arguments("", [*self.OPTIONS])
-        read_data(arguments)
-        assert not os.path.exists("zen.char-ids")
-        monkeypatch.setattr("training.data.here.rank", 0)
-        read_data(arguments)
-        assert os.path.exists("zen.char-ids")
-
-    def test_that_are_damaged_end_the_training_in_one_line(self, learnt, monkeypatch):
-        monkeypatch.setattr("own_data.kept_ids._sample", lambda *_: "the same")
-        train(*self.OPTIONS)
-        with open("zen.char-ids", "r+b") as file:
-            file.seek(-1, os.SEEK_END)
-            file.write(b"\xff")
-        with pytest.raises(CommandError, match=r"^zen.char-ids is damaged and has to be deleted; "):
-            train(*self.OPTIONS)
 
 
 class TestNumbers:
