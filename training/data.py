@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counting.scores import periods
+from models.model_file import Trained
 from own_data.sequence_file import Fingerprint, read_sequence
 from own_data.vocabulary import (
     CharVocabulary,
@@ -46,6 +47,13 @@ class Data(NamedTuple):
     def held_out(self) -> bool:
         """Whether the network is tested on data that it is not trained on."""
         return self.test is not self.train
+
+    @property
+    def trained(self) -> Trained:
+        """What the model file says of the data."""
+        if self.vocabulary is not None:
+            return Trained("own data", self.vocabulary)
+        return Trained("shuffled" if self.shuffled else "ordered")
 
     def __str__(self) -> str:
         counts = f"{len(self.train):,} tokens, vocabulary of {self.n_vocab:,}"
