@@ -175,8 +175,9 @@ class TestRefused:
         for word in words:
             assert word in str(error.value)
 
-    def test_a_disk_without_room_for_the_ids(self, read, monkeypatch, tmp_path):
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    @pytest.mark.parametrize("place", ["/dev/full", "nowhere/file"])
+    def test_a_disk_without_room_for_the_ids(self, read, monkeypatch, place):
+        monkeypatch.setattr("tempfile.TemporaryFile", lambda: open(place, "w+b"))  # noqa: SIM115
         with pytest.raises(CommandError) as error:
             read("--data text --tokens char")
         assert "--data: the ids of text cannot be written into a temporary file" in str(error.value)
