@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from functools import partial
 from io import TextIOWrapper
-from itertools import chain
+from itertools import chain, groupby
 
 import chainer_compat
 import chainer
@@ -34,15 +34,13 @@ from counting.page import write_page
 from counting.traces import recurrent_layers
 from models import ARCHS, Model
 from models.generation import Choice, most_likely, sampler, stream
-from models.model_file import load_model, model_path
+from models.model_file import Trained, load_model, model_path
 from own_data.prime import read_prime
 from own_data.vocabulary import (
     BadToken,
     CharVocabulary,
     Vocabulary,
     WordVocabulary,
-    load_vocabulary,
-    vocabulary_path,
 )
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from support.command_line import (
@@ -150,7 +148,7 @@ def main(argv: list[str]) -> int:
     args = parse_arguments(argv)
     path = args.modelpath or default_model(args.arch or "rnn")
     try:
-        arch, model = load_model(path)
+        arch, model, trained = load_model(path)
     except BadFile as error:
         expected = "a file that train_simple_sequence.py has written"
         refusal = file_error("-m/--modelpath", path, error, expected)
@@ -160,7 +158,7 @@ def main(argv: list[str]) -> int:
     for option, given, found in (("-a/--arch", args.arch, arch), ("-u/--unit", args.unit, n_units)):
         if given not in (None, found):
             raise UsageError(f"argument {option}: {path} has {found}, not {given}")
-    vocabulary = read_vocabulary(path, n_vocab)
+    vocabulary = trained.vocabulary
     if args.top_k is not None and args.top_k > n_vocab:
         raise UsageError(
             f"argument --top-k: {path} knows {n_vocab} tokens, not {args.top_k}; "
@@ -190,7 +188,7 @@ def main(argv: list[str]) -> int:
     if not isinstance(vocabulary, CharVocabulary | WordVocabulary):
         print(f"Predicted sequence: {predicted}")
     if vocabulary is None:
-        print(score(predicted, n_vocab))
+        print(score_of(predicted, n_vocab, trained))
     if figure:
         save_figure(figure, args.plot)
         print(f"Written: {args.plot}")
@@ -200,7 +198,7 @@ def main(argv: list[str]) -> int:
         save_figure(draw_lies(numbers, changes, arch), args.lies)
         print(f"Written: {args.lies}")
     if args.page:
-        write_page(args.page, model, arch, vocabulary)
+        write_page(args.page, model, arch, trained)
         print(f"Written: {args.page}")
     return 0
 
@@ -229,17 +227,6 @@ def write(pieces: Iterable[str]) -> None:
     finally:
         if begun:  # later output begins on a new line
             print()
-
-
-def read_vocabulary(path: str, n_vocab: int) -> Vocabulary | None:
-    """The vocabulary beside the model, None for a model of the built-in sequence."""
-    try:
-        return load_vocabulary(path, n_vocab)
-    except BadFile as error:
-        raise CommandError(
-            f"{vocabulary_path(path)} {error}; expected the file that train_simple_sequence.py "
-            "wrote with the model, or no such file"
-        ) from error
 
 
 def prime_ids(
@@ -316,6 +303,28 @@ def check_can_be_written(option: str, path: str) -> None:
             f"argument {option}: {path} cannot be written ({error.strerror}); "
             "expected a file in a folder that is there and can be written"
         ) from error
+
+
+def score_of(predicted: Sequence[int], n_vocab: int, trained: Trained) -> str:
+    """Say how well a network of the built-in sequence has done, by the order that it learnt."""
+    if trained.source == "shuffled":
+        return score_of_runs(predicted)
+    text = score(predicted, n_vocab)
+    if trained.source is None:
+        text += " This older file does not say in which order the runs were."
+    return text
+
+
+def score_of_runs(predicted: Sequence[int]) -> str:
+    """Say how many numbers are in runs of the right length, in whichever order.
+
+    The last run counts only if it is too long already: it might go on.
+    """
+    runs = [(number, len(list(run))) for number, run in groupby(predicted)]
+    if runs[-1][1] <= runs[-1][0]:
+        del runs[-1]
+    right = sum(length for number, length in runs if length == number)
+    return f"{right} of {sum(length for _, length in runs)} tokens in runs of the right length."
 
 
 def score(predicted: Sequence[int], n_vocab: int) -> str:

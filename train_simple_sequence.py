@@ -28,8 +28,7 @@ from extensions.snapshot import Snapshot
 from models import ARCHS
 from models.adam import Adam
 from models.classifier import Classifier
-from models.model_file import model_path, save_model
-from own_data.vocabulary import save_vocabulary, vocabulary_path
+from models.model_file import files_of_version_1, model_path, save_model
 from parallel_sequential_iterator import ParallelSequentialIterator
 from support.processes import here, run
 from training.data import read_data
@@ -92,9 +91,9 @@ def main(argv: list[str], whole: str | None = None) -> int:
     best_path = model_path(args.out, args.arch, best=True)
     if data.held_out or args.lr_decay:
         kept = best_path if data.held_out else None
-        trainer.extend(Best(model.predictor, kept, data.vocabulary, args.lr_decay))
+        trainer.extend(Best(model.predictor, kept, data.trained, args.lr_decay))
     fixed, changeable = {**data.fixed, **fixed_options(args)}, changeable_options(args)
-    beside = best_path, vocabulary_path(best_path)
+    beside = dict.fromkeys([best_path, *files_of_version_1(args.out, args.arch)])
     snapshot = Snapshot(fixed, changeable, STEERING, args.keep, data.vocabulary, beside)
     trainer.extend(snapshot, trigger=args.snapshot_every)
     for extension in reports(args, data, evaluated.predictor):
@@ -110,8 +109,7 @@ def main(argv: list[str], whole: str | None = None) -> int:
             signal = stop.any_signal()
             if not signal:
                 path = model_path(args.out, args.arch)
-                here.once(save_vocabulary, path, data.vocabulary)
-                here.once(save_model, path, model.predictor)
+                here.once(save_model, path, model.predictor, data.trained)
     if signal:
         show_stop(argv, snapshot, whole)
         return 128 + signal

@@ -15,33 +15,34 @@ from chainer import as_array
 from chainer.backends import cuda
 from numpy.typing import NDArray
 
-from counting.scores import mistakes, periods, run_ends
 from counting.traces import correlations, record, recurrent_layers
 from models import Model
 from models.generation import generate
-from own_data.vocabulary import CharVocabulary, Vocabulary
+from models.model_file import Trained
+from own_data.vocabulary import CharVocabulary
 from simple_sequence.simple_sequence_dataset import get_simple_sequence
 from support.files import write_file
 
 _FOLDER = pathlib.Path(__file__).parent / "page_template"
 _PARTS = ("page.css", "network.js", "sequence.js", "page.js")
+_ORDERED = {"ordered": True, "shuffled": False}
 _FREE = 200  # tokens that a network of the user's text writes, to see how large its states become
 
 
-def write_page(path: str, model: Model, arch: str, vocabulary: Vocabulary | None) -> None:
+def write_page(path: str, model: Model, arch: str, trained: Trained) -> None:
     """Write the page of a model; the file is there complete or not at all.
 
     Args:
         path (str): of the HTML file.
         model: one of the architectures. Its state is lost.
         arch (str): its name.
-        vocabulary (Vocabulary or None): of the user's own data, None for the built-in sequence.
+        trained (Trained): what the model was trained on.
 
     Raises:
         OSError: if that fails.
     """
     # The data must not contain "<": "</script>" would end them.
-    data = json.dumps(page_data(model, arch, vocabulary), separators=(",", ":"))
+    data = json.dumps(page_data(model, arch, trained), separators=(",", ":"))
     page = (_FOLDER / "page.html").read_text(encoding="utf-8")
     for part in _PARTS:
         page = page.replace("{{" + part + "}}", (_FOLDER / part).read_text(encoding="utf-8"))
@@ -49,7 +50,7 @@ def write_page(path: str, model: Model, arch: str, vocabulary: Vocabulary | None
     write_file(path, lambda file: file.write(page.encode()))
 
 
-def page_data(model: Model, arch: str, vocabulary: Vocabulary | None) -> dict[str, Any]:
+def page_data(model: Model, arch: str, trained: Trained) -> dict[str, Any]:
     """All that the page has to know of the model, ready for JSON."""
     arrays = {
         path: cuda.to_cpu(as_array(param)).astype("<f4")
@@ -57,9 +58,10 @@ def page_data(model: Model, arch: str, vocabulary: Vocabulary | None) -> dict[st
     }
     weights = b"".join(array.tobytes() for array in arrays.values())
     about: dict[str, Any]
+    vocabulary = trained.vocabulary
     if vocabulary is None:
         period = get_simple_sequence(len(model.embed.W), 1)
-        about = {"cycle": True, "ordered": knows_order(model)}
+        about = {"cycle": True, "ordered": _ORDERED.get(trained.source or "")}
         tokens = [str(number) for number in range(len(model.embed.W))]
         read, unread = np.tile(period, 3), len(period)
     else:
@@ -80,18 +82,6 @@ def page_data(model: Model, arch: str, vocabulary: Vocabulary | None) -> dict[st
         "layers": layers,
         **about,
     }
-
-
-def knows_order(model: Model) -> bool:
-    """Whether the model predicts which number begins, not only when, for most of a third period."""
-    n_vocab = len(model.embed.W)
-    tokens = periods(n_vocab, 3)
-    length = len(tokens) // 3
-    model.reset_state()
-    wrong = cuda.to_cpu(mistakes(model, model.xp.asarray(tokens)))
-    model.reset_state()
-    ends = run_ends(tokens[:-1], tokens[1:])[-length:]
-    return bool(wrong[-length:][ends].mean() < 0.5)
 
 
 def _about_layer(

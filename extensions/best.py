@@ -7,8 +7,7 @@ from chainer.serializer import AbstractSerializer
 from chainer.training import PRIORITY_WRITER, Extension, Trainer
 from numpy.typing import NDArray
 
-from models.model_file import parameters_of, save_parameters
-from own_data.vocabulary import Vocabulary, save_vocabulary
+from models.model_file import UNKNOWN, Trained, parameters_of, save_parameters
 from support.processes import here
 
 _LOSS = "validation/main/loss"
@@ -26,7 +25,7 @@ class Best(Extension):
     Args:
         model (chainer.Link): the trained model, without its loss.
         path (str or None): the model file; None to keep none.
-        vocabulary (Vocabulary or None): of the data, written beside it.
+        trained (Trained): what the file says of the data.
         decay (float or None): in (0, 1); None leaves the learning rate alone.
 
     Attributes:
@@ -41,12 +40,12 @@ class Best(Extension):
         self,
         model: Link,
         path: str | None = None,
-        vocabulary: Vocabulary | None = None,
+        trained: Trained = UNKNOWN,
         decay: float | None = None,
     ) -> None:
         self.model = model
         self.path = path
-        self.vocabulary = vocabulary
+        self.trained = trained
         self.decay = decay
         self.epoch = 0
         self.loss = math.inf
@@ -95,8 +94,7 @@ class Best(Extension):
     def _write(self) -> None:
         if not self._written:
             self._written = True  # a failure at the end would keep others from writing theirs
-            here.once(save_vocabulary, self.path, self.vocabulary)
-            here.once(save_parameters, self.path, self._parameters)
+            here.once(save_parameters, self.path, self._parameters, self.trained)
 
     def serialize(self, serializer: AbstractSerializer) -> None:
         """Save or restore it; start afresh if a snapshot does not hold it."""

@@ -21,32 +21,24 @@ class MappedIds(np.memmap):
 
     If a file becomes shorter than its map, reading on ends the process with SIGBUS, and new ids may
     not be in the vocabulary. So each read checks the file first, which takes some microseconds.
-
-    Attributes:
-        n_vocab (int or None): set for unchecked ids: each read refuses ids from here on.
     """
 
-    n_vocab: int | None
     _watch: "Watch"
 
     def __array_finalize__(self, array: Any) -> None:
         super().__array_finalize__(array)
         self._watch = getattr(array, "_watch", None)  # type: ignore[assignment]
-        self.n_vocab = getattr(array, "n_vocab", None)
 
     def __getitem__(self, index: Any) -> Any:
         """A slice is a part of the map; any other index reads from it now.
 
         Raises:
-            FileChanged: if the file is not what it was when it was opened, or is damaged.
+            FileChanged: if the file is not what it was when it was opened.
         """
         if isinstance(index, slice):
             return super().__getitem__(index)
         self._watch.check()
-        ids = self.view(np.ndarray)[index]
-        if self.n_vocab is not None and np.max(ids, initial=0) >= self.n_vocab:
-            raise FileChanged(f"{self._watch.path} is damaged and has to be deleted")
-        return ids
+        return self.view(np.ndarray)[index]
 
 
 def map_ids(

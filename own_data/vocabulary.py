@@ -2,19 +2,18 @@
 
 A token is a number, a character or a word. White space separates words. The end of a line is a word
 too, so that a network writes lines.
-A model file holds only parameters, so a vocabulary has its own file beside it.
+A model file holds its vocabulary. Those of version 1 have it in a file beside them.
 """
 
-import contextlib
-import itertools
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from support.files import BadFile, naming, open_file, write_file
+from support.files import BadFile, naming, open_file
 
 _LARGEST_ID = 2**31 - 2  # ids and the size of a vocabulary are int32
 _MOST_BYTES = 2**28
@@ -92,14 +91,6 @@ class IntegerVocabulary:
             raise BadToken(f"the id {ids[index]}", why, index)
         self._largest = max(self._largest, int(ids.max()))
 
-    def learnt(self, n_known: int) -> list[str]:
-        """What :meth:`add` needs instead of the data read so far: the last id."""
-        return [str(len(self) - 1)]
-
-    def add(self, tokens: Iterable[str]) -> None:
-        """Learn these numbers; see :meth:`learn`."""
-        self.learn(" ".join(tokens))
-
     def decode(self, ids: Sequence[int]) -> str:
         """Numbers separated by spaces."""
         return " ".join(map(str, ids))
@@ -132,7 +123,7 @@ class CharVocabulary:
     def __init__(self, tokens: Iterable[str] = ()):
         self._tokens: list[str] = []
         self._ids = np.full(0x110000, -1, np.int32)  # by code point
-        self.add(tokens)
+        self._add(tokens)
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -143,7 +134,7 @@ class CharVocabulary:
         ids = self._ids[codes]
         unknown = ids < 0
         if unknown.any():
-            self.add(map(chr, np.unique(codes[unknown])))
+            self._add(map(chr, np.unique(codes[unknown])))
             ids = self._ids[codes]
         return ids
 
@@ -171,11 +162,7 @@ class CharVocabulary:
         """The characters, in the order of their ids."""
         return self._tokens
 
-    def learnt(self, n_known: int) -> list[str]:
-        """The characters learnt since there were ``n_known``."""
-        return self._tokens[n_known:]
-
-    def add(self, tokens: Iterable[str]) -> None:
+    def _add(self, tokens: Iterable[str]) -> None:
         """Number new characters, in this order."""
         for token in tokens:
             self._ids[ord(token)] = len(self._tokens)
@@ -232,14 +219,6 @@ class WordVocabulary:
         """The words, in the order of their ids."""
         return list(self._ids)
 
-    def learnt(self, n_known: int) -> list[str]:
-        """The words learnt since there were ``n_known``."""
-        return self.tokens()[n_known:]
-
-    def add(self, tokens: Iterable[str]) -> None:
-        """Number new words, in this order."""
-        self._ids.update(zip(tokens, itertools.count(len(self._ids))))  # in half the time of a loop
-
 
 class _Numbering(dict):
     """Gives every new key the next number."""
@@ -254,21 +233,24 @@ Vocabulary = IntegerVocabulary | CharVocabulary | WordVocabulary
 
 def to_json(vocabulary: Vocabulary) -> str:
     """A vocabulary as JSON: its kind, and its tokens in the order of their ids, a line each."""
-    about = {"kind": vocabulary.kind, "tokens": vocabulary.tokens()}
-    return json.dumps(about, ensure_ascii=False, indent=0)
+    return json.dumps(description(vocabulary), ensure_ascii=False, indent=0)
 
 
-def from_json(text: str, size: int) -> Vocabulary:
-    """Make the vocabulary that :func:`to_json` has written.
+def description(vocabulary: Vocabulary) -> dict[str, Any]:
+    """A vocabulary as what JSON can hold, see :func:`to_json`."""
+    return {"kind": vocabulary.kind, "tokens": vocabulary.tokens()}
+
+
+def described(about: object, size: int) -> Vocabulary:
+    """Make the vocabulary of which this is the :func:`description`.
 
     Args:
-        text: not trusted to be one.
+        about: not trusted to be one.
         size: how many ids it must have.
 
     Raises:
-        ValueError: if the text is not a vocabulary of that size.
+        ValueError: if it does not describe a vocabulary of that size.
     """
-    about = json.loads(text)
     if not isinstance(about, dict) or about.keys() != {"kind", "tokens"}:
         raise ValueError("no vocabulary")
     kind, tokens = about["kind"], about["tokens"]
@@ -304,27 +286,12 @@ def _quoted(token: str) -> str:
 
 
 def vocabulary_path(model_path: str) -> str:
-    """Path of a model's vocabulary."""
+    """Path of the vocabulary of a model of version 1."""
     return model_path.removesuffix(".model") + ".vocab.json"
 
 
-def save_vocabulary(model_path: str, vocabulary: Vocabulary | None) -> None:
-    """Write a vocabulary beside its model; for None remove that of an earlier model.
-
-    Raises:
-        OSError: if that fails.
-    """
-    path = vocabulary_path(model_path)
-    if vocabulary is None:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(path)
-    else:
-        content = to_json(vocabulary).encode()
-        write_file(path, lambda file: file.write(content))
-
-
 def load_vocabulary(model_path: str, size: int) -> Vocabulary | None:
-    """Read the vocabulary of a model.
+    """Read the vocabulary beside a model of version 1.
 
     Args:
         model_path: the model file.
@@ -345,6 +312,6 @@ def load_vocabulary(model_path: str, size: int) -> Vocabulary | None:
             raise BadFile("is too large for a vocabulary")
         content = file.read()
     try:
-        return from_json(content.decode(), size)
+        return described(json.loads(content.decode()), size)
     except (ValueError, RecursionError) as error:
         raise BadFile(f"is not a vocabulary of the model's {size} tokens") from error

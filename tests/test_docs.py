@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from docs import options
+from own_data.sequence_file import read_sequence
+from own_data.vocabulary import IntegerVocabulary
 from tests.commands import ROOT
 
 DOCUMENTS = sorted(
@@ -77,6 +79,16 @@ def test_every_command_prints_what_is_written(document, tmp_path):
     printed = outputs([command for command, _ in steps], tmp_path)
     for (command, written), output in zip(steps, printed, strict=False):
         assert agrees(output, written), f"$ {command}\n{output}"
+
+
+def test_the_program_that_makes_ids_makes_a_file_that_can_be_trained_on(tmp_path):
+    (program,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/text.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    (tmp_path / "book.txt").write_text("to be or not to be")
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    ids = read_sequence(str(tmp_path / "book.npy"), IntegerVocabulary())
+    assert ids.tolist() == [3, 0, 2, 1, 3, 0]
 
 
 def test_the_options_are_those_of_the_commands():

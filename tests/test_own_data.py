@@ -6,6 +6,8 @@ import io
 import json
 import math
 import os
+import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -16,17 +18,15 @@ import predict_simple_sequence
 import train_simple_sequence
 from models import RNN
 from models.generation import generate
+from models.model_file import load_model
 from support.command_line import CommandError, UsageError
 from support.files import read_arrays
-from training.data import read_data
-from training.options import parse_arguments
 
 with contextlib.redirect_stdout(io.StringIO()):
     import this
 ZEN = codecs.decode(this.s, "rot13") + "\n"
 NUMBERS = "7 3 0 3 7 7 1 " * 20
 MODEL = "result/rnn_simple_sequence.model"
-VOCABULARY = "result/rnn_simple_sequence.vocab.json"
 # 857 characters, of which 771 are trained on, in windows of 60: 12.85 updates an epoch.
 TEXT = ["--data", "zen", "--tokens", "char", "--valid-fraction", "0.1", "-a", "lstm", "-u", "5"]
 TEXT += ["-b", "6", "-l", "10", "-e", "3"]
@@ -123,21 +123,17 @@ class TestTheZen:
         pictures = {name for name in os.listdir("result") if name.endswith(".png")}
         assert pictures == {"loss.png", "accuracy.png", "perplexity.png"}
 
-    def test_has_its_vocabulary_beside_the_model_and_in_the_snapshot(self, learnt):
-        with open(VOCABULARY, encoding="utf-8") as file:
-            beside = json.load(file)
-        assert beside["kind"] == "char" and sorted(beside["tokens"]) == sorted(set(ZEN))
+    def test_has_its_vocabulary_in_the_model_and_in_the_snapshot(self, learnt):
+        source, vocabulary = load_model(MODEL)[2]
+        assert (source, sorted(vocabulary.tokens())) == ("own data", sorted(set(ZEN)))
         (snapshot,) = [name for name in os.listdir("result") if name.startswith("snapshot")]
         within = read_arrays(os.path.join("result", snapshot))["vocabulary"]
-        assert json.loads(bytes(within)) == beside
+        assert json.loads(bytes(within)) == {"kind": "char", "tokens": vocabulary.tokens()}
 
-    def test_leaves_a_model_of_parameters_only_that_chainer_loads(self, learnt):
+    def test_leaves_a_model_that_chainer_loads(self, learnt):
         model = RNN(45, 100)
         load_npz(MODEL, model)
-        names = {path.lstrip("/") for path, _ in model.namedparams()}
-        assert read_arrays(MODEL).keys() == names
-        with open(VOCABULARY, encoding="utf-8") as file:
-            tokens = json.load(file)["tokens"]
+        tokens = load_model(MODEL)[2].vocabulary.tokens()
         ids = generate(model, [tokens.index(char) for char in "Flat "], 30)
         written = predict("--prime", "Flat ", "-l", "30")
         assert written == "".join(tokens[id_] for id_ in ids) + "\n"
@@ -172,7 +168,6 @@ class TestResumed:
         printed = train(*options, "-r", "whole/snapshot_iter_17", "-o", "again")
         assert "Changed since: --data is moved, was zen" in printed
         assert numbers("again", "lstm") == numbers("whole", "lstm")
-        assert os.path.exists("again/lstm_simple_sequence.vocab.json")
 
     @pytest.mark.parametrize(
         ("change", "told"),
@@ -199,58 +194,6 @@ class TestResumed:
         assert "starting afresh" in printed
 
 
-class TestKeptIds:
-    """Of a text that counts as large."""
-
-    OPTIONS = ("--data", "zen", "--tokens", "char", "--valid", "verse", "-u", "5", "-e", "2")
-
-    @pytest.fixture(autouse=True)
-    def large(self, learnt, monkeypatch):
-        train(*self.OPTIONS, "-o", "without", "--snapshot-every", "1e")
-        monkeypatch.setattr("own_data.sequence_file.WORTH", 1)
-
-    def test_change_nothing_in_a_training_but_its_beginning(self, learnt):
-        for verb, where in ("Kept", "in"), ("Took", "from"):
-            lines = train(*self.OPTIONS, "-o", verb).splitlines()
-            for line, name in zip(lines, ("zen", "verse"), strict=False):
-                told = f"{verb} the ids of {name} {where} {name}.char-ids, which may be deleted"
-                assert line == f"{told} at any time"
-            assert numbers(verb, "rnn") == numbers("without", "rnn")
-
-    def test_are_those_that_a_snapshot_is_bound_to(self, learnt):
-        (first, _) = sorted(name for name in os.listdir("without") if name.startswith("snapshot"))
-        for verb in "Kept", "Took":
-            printed = train(*self.OPTIONS, "-o", verb, "-r", os.path.join("without", first))
-            assert f"{verb} the ids of zen" in printed
-            assert numbers(verb, "rnn") == numbers("without", "rnn")
-
-    def test_of_validation_are_of_what_was_trained_on_before(self, learnt):
-        train(*self.OPTIONS)
-        with open("zen", "a") as file:
-            file.write("\u00fc")
-        for verb in "Kept", "Took":
-            printed = train(*self.OPTIONS)
-            assert f"{verb} the ids of zen" in printed and f"{verb} the ids of verse" in printed
-
-    def test_are_made_by_one_process_of_several(self, learnt, monkeypatch):
-        monkeypatch.setattr("training.data.here.rank", 1)
-        arguments = parse_arguments("", [*self.OPTIONS])
-        read_data(arguments)
-        assert not os.path.exists("zen.char-ids")
-        monkeypatch.setattr("training.data.here.rank", 0)
-        read_data(arguments)
-        assert os.path.exists("zen.char-ids")
-
-    def test_that_are_damaged_end_the_training_in_one_line(self, learnt, monkeypatch):
-        monkeypatch.setattr("own_data.kept_ids._sample", lambda *_: "the same")
-        train(*self.OPTIONS)
-        with open("zen.char-ids", "r+b") as file:
-            file.seek(-1, os.SEEK_END)
-            file.write(b"\xff")
-        with pytest.raises(CommandError, match=r"^zen.char-ids is damaged and has to be deleted; "):
-            train(*self.OPTIONS)
-
-
 class TestNumbers:
     OPTIONS = ("--data", "numbers", "-b", "2", "-e", "2", "-u", "6")
 
@@ -261,10 +204,58 @@ class TestNumbers:
         (line,) = predict("--prime", "7 3 0", "-l", "5").splitlines()
         assert line.startswith("Predicted sequence: [7, 3, 0, ") and line.count(",") == 7
 
-    def test_of_the_built_in_sequence_take_a_texts_vocabulary_away(self, learnt):
+    def test_of_the_built_in_sequence_are_scored_by_the_order_they_were_learnt_in(self, learnt):
         train("-e", "1", "--repeat", "5", "-u", "6")
-        assert not os.path.exists(VOCABULARY)
         assert "agree with the true continuation" in predict("-l", "5")
+        train("-e", "1", "--repeat", "5", "-u", "6", "--shuffle-runs")
+        best = "result/rnn_simple_sequence.best.model"
+        for path in MODEL, best:
+            written = predict("-l", "5", "-m", path)
+            assert "agree" not in written
+            assert written.endswith(" tokens in runs of the right length.\n")
+
+
+class TestAModelOfVersion1:
+    """As version 1 left it, the vocabulary in a file of its own."""
+
+    FILES = (MODEL, "result/rnn_simple_sequence.vocab.json")
+
+    @pytest.fixture
+    def files(self, learnt):
+        """What the two files hold, in a folder without snapshots."""
+        arrays = read_arrays(MODEL)
+        vocabulary = json.loads(arrays.pop("about").tobytes())["vocabulary"]
+        shutil.rmtree("result")
+        os.mkdir("result")
+        np.savez(MODEL, **arrays)
+        os.rename(f"{MODEL}.npz", MODEL)
+        with open(self.FILES[1], "w", encoding="utf-8") as file:
+            json.dump(vocabulary, file)
+        return [pathlib.Path(path).read_bytes() for path in self.FILES]
+
+    def test_writes_as_before(self, files):
+        prime = "Readability "
+        assert predict("--prime", prime, "-l", "8") == ZEN[ZEN.index(prime) :][:20] + "\n"
+
+    def test_makes_way_together_with_its_vocabulary(self, files):
+        """Although no snapshot does."""
+        train("-e", "1", "--repeat", "5", "-u", "6")
+        moved = [pathlib.Path("result/earlier-1", os.path.basename(path)) for path in self.FILES]
+        assert [path.read_bytes() for path in moved] == files
+        assert not os.path.exists(self.FILES[1])
+
+    def test_is_refused_with_a_vocabulary_that_is_damaged(self, files):
+        os.truncate(self.FILES[1], 100)
+        told = rf"^argument -m/--modelpath: {MODEL} has beside it {self.FILES[1]}, which is not a"
+        with pytest.raises(CommandError) as error:
+            predict("-m", MODEL)
+        assert re.match(told, str(error.value))
+
+    def test_without_its_vocabulary_is_taken_for_one_of_the_built_in_sequence(self, files):
+        os.remove(self.FILES[1])
+        with pytest.raises(UsageError, match=r"--prime: .* is a model of the built-in sequence"):
+            predict("--prime", "1")
+        assert predict("-l", "5").endswith("does not say in which order the runs were.\n")
 
 
 class TestPredictRefuses:
@@ -302,14 +293,3 @@ class TestPredictRefuses:
         assert predict("--prime", "Now is", "-l", "1").startswith("Now is ")
         with pytest.raises(UsageError, match="'Now was' has 'was' at index 1, which is not in"):
             predict("--prime", "Now was")
-
-    def test_text_for_a_model_of_the_built_in_sequence(self, learnt):
-        os.remove(VOCABULARY)
-        with pytest.raises(UsageError, match=r"--prime: .* is a model of the built-in sequence"):
-            predict("--prime", "1")
-
-    def test_a_vocabulary_that_is_damaged(self, learnt):
-        with open(VOCABULARY, "r+b") as file:
-            file.truncate(100)
-        with pytest.raises(CommandError, match=r"vocab.json is not a vocabulary of the model's 45"):
-            predict()

@@ -4,8 +4,8 @@ import pytest
 
 import predict_simple_sequence
 from models import ARCHS
-from models.model_file import save_model
-from own_data.vocabulary import CharVocabulary, save_vocabulary
+from models.model_file import UNKNOWN, Trained, save_model
+from own_data.vocabulary import CharVocabulary
 from support.command_line import UsageError
 
 
@@ -15,8 +15,8 @@ def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def write(n_vocab=5, vocabulary=None):
-        save_model("net.model", ARCHS["rnn"](n_vocab, 3))
-        save_vocabulary("net.model", vocabulary)
+        trained = UNKNOWN if vocabulary is None else Trained("own data", vocabulary)
+        save_model("net.model", ARCHS["rnn"](n_vocab, 3), trained)
         return "net.model"
 
     return write

@@ -14,7 +14,8 @@ import pytest
 from chainer.serializers import load_npz, save_npz
 
 from models import ARCHS
-from predict_simple_sequence import parse_arguments, prime_ids, score
+from models.model_file import UNKNOWN, Trained
+from predict_simple_sequence import parse_arguments, prime_ids, score, score_of
 from tests.commands import ROOT
 
 SCRIPT = str(ROOT / "predict_simple_sequence.py")
@@ -162,6 +163,33 @@ class TestScore:
 
     def test_of_a_number_that_never_appears_says_so(self):
         assert score([0, 1, 2], 6).startswith("0 never appears in the sequence")
+
+
+class TestScoreOfRuns:
+    """In whichever order they come; what a network of ordered runs writes is scored as above."""
+
+    @pytest.mark.parametrize(
+        ("written", "told"),
+        [
+            ([1, 4, 4, 4, 4, 2, 2, 3], "7 of 7"),
+            ([1, 4, 4, 4, 4, 2, 2], "5 of 5"),  # the last might go on
+            ([1, 4, 4, 4, 4, 2, 2, 2], "5 of 8"),  # and here it has
+            ([3, 3, 2, 2, 5, 5, 5, 5, 1], "2 of 8"),
+            ([0, 1, 2, 2, 0], "3 of 5"),
+            ([0, 0], "0 of 2"),
+            ([3], "0 of 0"),
+        ],
+    )
+    def test_counts_the_numbers_in_runs_that_are_right(self, written, told):
+        text = score_of(written, 6, Trained("shuffled"))
+        assert text == f"{told} tokens in runs of the right length."
+
+    def test_is_not_that_of_ordered_runs(self):
+        assert score_of(TRUE, 6, Trained("ordered")) == score(TRUE, 6)
+
+    def test_of_an_older_file_says_what_is_not_known(self):
+        note = " This older file does not say in which order the runs were."
+        assert score_of(TRUE, 6, UNKNOWN) == score(TRUE, 6) + note
 
 
 CANNOT_BE_WRITTEN = "predict_simple_sequence.py: error: standard output cannot be written"

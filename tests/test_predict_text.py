@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 import pytest
-from chainer.serializers import save_npz
 
 from models import ARCHS
-from own_data.vocabulary import CharVocabulary, WordVocabulary, save_vocabulary
+from models.model_file import Trained, save_model
+from own_data.vocabulary import CharVocabulary, WordVocabulary
 from tests.commands import ROOT
 from tests.test_on_a_terminal import CLIPBOARD, open_terminal, read_terminal
 from tests.test_predict_simple_sequence import generated
@@ -49,8 +49,8 @@ def models(tmp_path_factory):
         ("lstm_simple_sequence", "lstm", WordVocabulary(WORDS)),
     ):
         path = str(folder / "result" / f"{name}.model")
-        save_npz(path, random_model(arch, len(vocabulary)))
-        save_vocabulary(path, vocabulary)
+        model = random_model(arch, len(vocabulary))
+        save_model(path, model, Trained("own data", vocabulary))
     return folder
 
 
@@ -198,7 +198,8 @@ class TestWriting:
         ):
             model.embed.W.array[token, unit] = 10
             model.l2.W.array[then, unit] = weight
-        save_npz(str(tmp_path / "result" / "rnn_simple_sequence.model"), model)
+        path = str(tmp_path / "result" / "rnn_simple_sequence.model")
+        save_model(path, model, Trained("own data", CharVocabulary(CHARS)))
         code, out, err = predict(tmp_path, "--prime", "I")
         assert code == 1
         assert "predicts nothing, the logits after token 2 are not finite; expected" in err
@@ -212,8 +213,7 @@ class TestTheBestModel:
         shutil.copytree(models, tmp_path, dirs_exist_ok=True)
         best = tmp_path / "result" / "rnn_simple_sequence.best.model"
         model = random_model("rnn", len(WORDS))
-        save_npz(str(best), model)
-        save_vocabulary(str(best), WordVocabulary(WORDS))
+        save_model(str(best), model, Trained("own data", WordVocabulary(WORDS)))
         ids = generated(model, [WORDS.index("was")], 9)
         return tmp_path, WordVocabulary(WORDS).decode(ids) + "\n"
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counting.scores import periods
-from own_data.sequence_file import fingerprint, read_sequence
+from models.model_file import Trained
+from own_data.sequence_file import Fingerprint, read_sequence
 from own_data.vocabulary import (
     CharVocabulary,
     IntegerVocabulary,
@@ -47,6 +48,13 @@ class Data(NamedTuple):
         """Whether the network is tested on data that it is not trained on."""
         return self.test is not self.train
 
+    @property
+    def trained(self) -> Trained:
+        """What the model file says of the data."""
+        if self.vocabulary is not None:
+            return Trained("own data", self.vocabulary)
+        return Trained("shuffled" if self.shuffled else "ordered")
+
     def __str__(self) -> str:
         counts = f"{len(self.train):,} tokens, vocabulary of {self.n_vocab:,}"
         return f"{counts}, {len(self.test):,} held out" if self.held_out else counts
@@ -76,12 +84,11 @@ def read_data(args: argparse.Namespace) -> Data:
         vocabulary = IntegerVocabulary(args.n_vocab)
     else:
         vocabulary = CharVocabulary() if args.tokens == "char" else WordVocabulary()
-    train = test = _read("--data", args.data, vocabulary)
     fixed = {} if args.tokens is None else {"--tokens": args.tokens}
-    fixed["--data"] = fingerprint(train, vocabulary)
+    train, fixed["--data"] = _read("--data", args.data, vocabulary)
+    test = train
     if args.valid is not None:
-        test = _read("--valid", args.valid, vocabulary)
-        fixed["--valid"] = fingerprint(test, vocabulary)
+        test, fixed["--valid"] = _read("--valid", args.valid, vocabulary)
     elif args.valid_fraction is not None:
         train, test = _split(train, args.valid_fraction)
         fixed["--valid-fraction"] = args.valid_fraction
@@ -91,9 +98,11 @@ def read_data(args: argparse.Namespace) -> Data:
     return Data(train, test, n_vocab, vocabulary, None, False, fixed)
 
 
-def _read(option: str, path: str, vocabulary: Vocabulary) -> np.ndarray:
+def _read(option: str, path: str, vocabulary: Vocabulary) -> tuple[np.ndarray, str]:
+    """The ids in a file and their fingerprint, which only rank 0 takes and asks for."""
+    fingerprint = Fingerprint() if here.rank == 0 else None
     try:
-        return read_sequence(path, vocabulary, keep=here.rank == 0)
+        ids = read_sequence(path, vocabulary, fingerprint)
     except BadFile as error:
         expected = "text in UTF-8"
         if vocabulary.kind == "integer":
@@ -105,8 +114,9 @@ def _read(option: str, path: str, vocabulary: Vocabulary) -> np.ndarray:
     except OSError as error:
         raise CommandError(
             f"argument {option}: the ids of {path} cannot be written into a temporary file: "
-            f"{error.strerror}; set TMPDIR to another folder"
+            f"{error.strerror}; set TMPDIR to a folder with more room, or give the ids as .npy"
         ) from error
+    return ids, fingerprint.of(vocabulary) if fingerprint else ""
 
 
 def _split(sequence: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -388,9 +388,10 @@ function write() {
   const size = `${layers.length === 1 ? "one layer" : `${layers.length} layers`} of ${network.nUnits} units`;
   const held = arch === "lstm" ? "the cells" : "the units";
   if (sequence) {
-    const learnt = data.ordered
-      ? "1 2 2 3 3 3 4 4 4 4 …, each number as often as it says"
-      : "runs like 3 3 3 or 5 5 5 5 5, each number as often as it says, in random order";
+    const runs = "runs like 3 3 3 or 5 5 5 5 5, each number as often as it says";
+    let learnt = "1 2 2 3 3 3 4 4 4 4 …, each number as often as it says";
+    if (data.ordered === false) learnt = `${runs}, in random order`;
+    if (data.ordered === null) learnt = `${runs}; its older file does not say in which order`;
     $("about").textContent =
       `This recurrent network (${arch}, ${size}) has learnt to go on with ${learnt}. It reads its own ` +
       "prediction and predicts the next. Does it count, or does it know its place by heart? " +

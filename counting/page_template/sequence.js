@@ -3,7 +3,8 @@
 "use strict";
 
 class Sequence {
-  // ordered: whether another number than the next one is a mistake at the end of a run.
+  // ordered: whether another number than the next one is a mistake at the end of a run; null if
+  // that is not known, and then it is none.
   constructor(nVocab, ordered) {
     this.period = [];
     for (let number = 1; number < nVocab; number++) {

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from counting.page import knows_order, page_data, principal_axes, write_page
+from counting.page import page_data, principal_axes, write_page
 from models import ARCHS
+from models.model_file import UNKNOWN, Trained
 from own_data.vocabulary import CharVocabulary, IntegerVocabulary, WordVocabulary
-from tests.counting.liars import Clock, Counter, Restless, Stubborn
 
 
 def data_of(path):
@@ -22,7 +22,7 @@ def data_of(path):
 @pytest.mark.parametrize("arch", ARCHS)
 def test_holds_every_parameter_as_it_is(tmp_path, arch):
     model = ARCHS[arch](5, 4)
-    write_page(str(tmp_path / "page.html"), model, arch, None)
+    write_page(str(tmp_path / "page.html"), model, arch, UNKNOWN)
     _, data = data_of(tmp_path / "page.html")
     weights = np.frombuffer(base64.b64decode(data["weights"]), "<f4")
     for path, param in sorted(model.namedparams()):
@@ -34,7 +34,7 @@ def test_holds_every_parameter_as_it_is(tmp_path, arch):
 
 
 def test_names_no_other_address(tmp_path):
-    write_page(str(tmp_path / "page.html"), ARCHS["rnn"](5, 4), "rnn", None)
+    write_page(str(tmp_path / "page.html"), ARCHS["rnn"](5, 4), "rnn", UNKNOWN)
     text, _ = data_of(tmp_path / "page.html")
     assert "{{" not in text
     assert "default-src 'none'" in text
@@ -51,14 +51,14 @@ def test_names_no_other_address(tmp_path):
 )
 def test_of_ones_own_data_holds_the_tokens_and_no_period(tmp_path, vocabulary, tokens, characters):
     model = ARCHS["gru"](len(vocabulary), 3)
-    write_page(str(tmp_path / "page.html"), model, "gru", vocabulary)
+    write_page(str(tmp_path / "page.html"), model, "gru", Trained("own data", vocabulary))
     _, data = data_of(tmp_path / "page.html")
     assert (data["tokens"], data["characters"], data["cycle"]) == (tokens, characters, False)
     assert data["layers"][0].keys() == {"limit", "order"}
 
 
 def test_units_stand_in_the_order_of_their_correlations():
-    layers = page_data(ARCHS["lstm"](5, 6), "lstm", None)["layers"]
+    layers = page_data(ARCHS["lstm"](5, 6), "lstm", UNKNOWN)["layers"]
     assert len(layers) == 2
     for layer in layers:
         assert sorted(layer["order"]) == list(range(6))
@@ -67,10 +67,10 @@ def test_units_stand_in_the_order_of_their_correlations():
 
 
 @pytest.mark.parametrize(
-    ("rule", "knows"), [(Clock, True), (Counter, True), (Restless, False), (Stubborn, False)]
+    ("source", "ordered"), [("ordered", True), ("shuffled", False), (None, None)]
 )
-def test_who_foresees_which_number_begins_knows_the_order(rule, knows):
-    assert knows_order(rule(10)) is knows
+def test_order_is_that_of_the_training(source, ordered):
+    assert page_data(ARCHS["rnn"](5, 4), "rnn", Trained(source))["ordered"] is ordered
 
 
 def test_principal_axes_are_those_of_the_covariance():

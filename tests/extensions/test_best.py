@@ -14,8 +14,8 @@ from chainer.training import Extension, Trainer
 from bptt_updater import BPTTUpdater
 from extensions.best import Best
 from models import RNN
-from models.model_file import load_model
-from own_data.vocabulary import CharVocabulary, load_vocabulary
+from models.model_file import Trained, load_model
+from own_data.vocabulary import CharVocabulary
 from parallel_sequential_iterator import ParallelSequentialIterator
 from training.stop import Stop
 
@@ -59,7 +59,7 @@ def parameters(model):
 
 
 def assert_holds(path, expected):
-    _, model = load_model(str(path))
+    _, model, _ = load_model(str(path))
     for name, param in model.namedparams():
         np.testing.assert_array_equal(param.array, expected[name], err_msg=name)
 
@@ -96,9 +96,10 @@ def test_file_is_there_as_soon_as_the_epoch_is_over(tmp_path):
     assert seen == [False, False, True, True, True, True]
 
 
-def test_vocabulary_lies_beside_it(tmp_path):
-    run(tmp_path, [1], vocabulary=CharVocabulary("abcd"))
-    assert load_vocabulary(str(tmp_path / "best.model"), 4).tokens() == list("abcd")
+def test_file_says_what_it_was_trained_on(tmp_path):
+    run(tmp_path, [1], trained=Trained("own data", CharVocabulary("abcd")))
+    assert os.listdir(tmp_path) == ["best.model"]
+    assert load_model(str(tmp_path / "best.model"))[2].vocabulary.tokens() == list("abcd")
 
 
 def test_without_a_path_nothing_is_written(tmp_path):
@@ -161,7 +162,7 @@ class Ending(Extension):
 
 
 def test_a_file_that_cannot_be_written_keeps_no_other_extension_from_its_end(tmp_path, monkeypatch):
-    def fail(path, parameters):
+    def fail(*_):
         raise OSError("no room")
 
     monkeypatch.setattr("extensions.best.save_parameters", fail)

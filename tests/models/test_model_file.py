@@ -1,14 +1,26 @@
+import json
 import os
+import pathlib
 import random
 
 import numpy as np
 import pytest
+from chainer import Chain
+from chainer import links as L
 from chainer.serializers import load_npz, save_npz
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models import ARCHS
-from models.model_file import load_model, parameter_shapes, save_model
+from models.model_file import (
+    UNKNOWN,
+    Trained,
+    files_of_version_1,
+    load_model,
+    parameter_shapes,
+    save_model,
+)
+from own_data.vocabulary import CharVocabulary, IntegerVocabulary, WordVocabulary
 from support.files import BadFile, read_arrays, write_arrays
 
 V, U = 7, 5
@@ -63,7 +75,7 @@ class TestSavedModel:
     def test_is_loaded_as_it_was(self, path, arch):
         model = ARCHS[arch](V, U)
         save_model(path, model)
-        loaded_arch, loaded = load_model(path)
+        loaded_arch, loaded, _ = load_model(path)
         assert loaded_arch == arch
         assert type(loaded) is type(model)
         assert_equal(parameters(loaded), parameters(model))
@@ -72,7 +84,7 @@ class TestSavedModel:
     @pytest.mark.parametrize("n_vocab, n_units", [(2, 1), (5, 10)])
     def test_is_recognised_at_any_size(self, path, arch, n_vocab, n_units):
         save_model(path, ARCHS[arch](n_vocab, n_units))
-        loaded_arch, loaded = load_model(path)
+        loaded_arch, loaded, _ = load_model(path)
         assert (loaded_arch, loaded.embed.W.shape) == (arch, (n_vocab, n_units))
 
     @each_arch
@@ -111,7 +123,7 @@ class TestSavedModel:
 
     def test_predicts_from_a_fresh_state(self, path):
         save_model(path, ARCHS["lstm"](V, U))
-        _, model = load_model(path)
+        _, model, _ = load_model(path)
         assert model.l1.h is None
 
 
@@ -121,7 +133,7 @@ class TestChainersModel:
     def test_is_loaded(self, path, arch, compression):
         model = ARCHS[arch](V, U)
         save_npz(path, model, compression=compression)
-        loaded_arch, loaded = load_model(path)
+        loaded_arch, loaded, _ = load_model(path)
         assert loaded_arch == arch
         assert_equal(parameters(loaded), parameters(model))
 
@@ -133,6 +145,104 @@ class TestChainersModel:
         for name, array in arrays.items():
             assert loaded[name].dtype == np.float32
             np.testing.assert_array_equal(loaded[name], array.astype(dtype).astype(np.float32))
+
+
+OWN_DATA = [
+    CharVocabulary("ab c\n\u00e9\U0001f600"),
+    WordVocabulary(["\n", "to", "be", '"or"', "not", "\u00e9", "["]),
+    IntegerVocabulary(V),
+]
+
+
+def told(trained):
+    """What can be compared."""
+    vocabulary = trained.vocabulary
+    return trained.source, vocabulary and (vocabulary.kind, vocabulary.tokens(), len(vocabulary))
+
+
+class TestWhatAModelWasTrainedOn:
+    @pytest.mark.parametrize(
+        "trained",
+        [
+            UNKNOWN,
+            Trained("ordered"),
+            Trained("shuffled"),
+            *(Trained("own data", vocabulary) for vocabulary in OWN_DATA),
+        ],
+        ids=lambda trained: f"{trained.source} {trained.vocabulary and trained.vocabulary.kind}",
+    )
+    def test_is_in_the_file_and_nowhere_else(self, path, tmp_path, trained):
+        save_model(path, ARCHS["rnn"](V, U), trained)
+        assert os.listdir(tmp_path) == ["file"]
+        assert told(load_model(path)[2]) == told(trained)
+
+    def test_does_not_keep_stock_chainer_from_loading_the_model(self, path):
+        model, other = ARCHS["rnn"](V, U), Chain()
+        with other.init_scope():
+            other.embed = L.EmbedID(V, U)
+            other.l1, other.r1, other.l2 = L.Linear(U, U), L.Linear(U, U), L.Linear(U, V)
+        save_model(path, model, Trained("own data", OWN_DATA[0]))
+        load_npz(path, other)
+        assert_equal(parameters(other), parameters(model))
+
+    def test_is_read_by_numpy_as_text(self, path):
+        save_model(path, ARCHS["rnn"](V, U), Trained("own data", OWN_DATA[0]))
+        with np.load(path) as file:
+            said = json.loads(file["about"].tobytes())
+        tokens = {"kind": "char", "tokens": OWN_DATA[0].tokens()}
+        assert said == {"trained on": "own data", "vocabulary": tokens}
+
+    def test_and_equal_parameters_make_equal_bytes(self, path):
+        model, contents = ARCHS["lstm"](V, U), set()
+        for _ in range(3):
+            save_model(path, model, Trained("own data", WordVocabulary(OWN_DATA[1].tokens())))
+            contents.add(pathlib.Path(path).read_bytes())
+        assert len(contents) == 1
+
+
+class TestAModelOfVersion1:
+    """Its vocabulary lies beside it, and nothing tells in which order runs were."""
+
+    @pytest.fixture
+    def beside(self, tmp_path):
+        path = tmp_path / "file.vocab.json"
+        path.write_text(json.dumps({"kind": "char", "tokens": list("abcdefg")}))
+        return path
+
+    def test_is_loaded_with_its_vocabulary(self, path, beside):
+        save_model(path, ARCHS["rnn"](V, U))
+        assert told(load_model(path)[2]) == ("own data", ("char", list("abcdefg"), V))
+
+    def test_is_refused_with_another_one(self, path, beside):
+        save_model(path, ARCHS["rnn"](V + 1, U))
+        message = r"^has beside it \S*file.vocab.json, which is not a vocabulary of the model's 8"
+        with pytest.raises(BadFile, match=message):
+            load_model(path)
+
+    @pytest.mark.parametrize("trained", [Trained("shuffled"), Trained("own data", OWN_DATA[1])])
+    def test_leaves_a_vocabulary_that_a_later_one_does_not_look_at(self, path, beside, trained):
+        beside.write_text("garbage")
+        save_model(path, ARCHS["rnn"](V, U), trained)
+        assert told(load_model(path)[2]) == told(trained)
+
+    def test_is_named_with_its_vocabulary(self, tmp_path):
+        names = [
+            f"{arch}_simple_sequence{best}.{kind}"
+            for arch, best, kind in [
+                ("rnn", "", "model"),
+                ("rnn", ".best", "model"),
+                ("rnn", ".best", "vocab.json"),
+                ("gru", "", "vocab.json"),
+            ]
+        ]
+        for name in names:
+            (tmp_path / name).touch()
+        assert files_of_version_1(str(tmp_path), "rnn") == [
+            str(tmp_path / name) for name in names[1:3]
+        ]
+
+
+DESCRIPTION = {"trained on": "own data", "vocabulary": {"kind": "char", "tokens": list("abcdefg")}}
 
 
 class TestWrongFile:
@@ -153,12 +263,67 @@ class TestWrongFile:
             self.refuse(path, rest, "holds no model of the architectures rnn, rnn2, rnn3, lstm")
 
     def test_that_holds_a_parameter_more(self, path, arrays):
-        self.refuse(path, {**arrays, "l9/W": np.zeros(3)}, "holds no model")
+        for name in "l9/W", "About", "about/W":
+            self.refuse(path, {**arrays, name: np.zeros(3)}, "holds no model")
 
     def test_that_holds_a_parameter_of_another_shape(self, path, arrays):
         for name, array in arrays.items():
             for other in array[None], array[:-1], np.concatenate((array, array)):
                 self.refuse(path, {**arrays, name: other}, "holds no model")
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "",
+            "{",
+            "7",
+            "[]",
+            "NaN",
+            100_000 * "[",
+            "\udc80",
+            {},
+            {**DESCRIPTION, "more": 1},
+            {"trained on": "own data"},
+            {**DESCRIPTION, "trained on": "a later version's"},
+            {**DESCRIPTION, "trained on": ["own data"]},
+            {**DESCRIPTION, "trained on": {}},
+            {**DESCRIPTION, "trained on": None},
+            {**DESCRIPTION, "trained on": "ordered"},
+            {**DESCRIPTION, "vocabulary": None},
+            {**DESCRIPTION, "vocabulary": "abcdefg"},
+            {**DESCRIPTION, "vocabulary": {"kind": "char", "tokens": list("abcdef")}},
+            {**DESCRIPTION, "vocabulary": {"kind": "char", "tokens": list("abcdeff")}},
+            {**DESCRIPTION, "vocabulary": {"kind": "char", "tokens": [*"abcdef", "gh"]}},
+            {**DESCRIPTION, "vocabulary": {"kind": "char", "tokens": [*"abcdef", 7]}},
+            {**DESCRIPTION, "vocabulary": {"kind": ["char"], "tokens": list("abcdefg")}},
+            {**DESCRIPTION, "vocabulary": {"kind": "bytes", "tokens": list("abcdefg")}},
+        ],
+        ids=str,
+    )
+    def test_that_does_not_say_what_it_was_trained_on(self, path, arrays, said):
+        text = said if isinstance(said, str) else json.dumps(said)
+        about = np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)
+        self.refuse(path, {**arrays, "about": about}, "^is damaged or of another version: it does")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda about: about[None],
+            lambda about: about.astype(np.int8),
+            lambda about: about.astype(np.float32),
+            lambda about: np.array(about.tobytes()),
+            lambda about: np.array(about.tobytes().decode()),
+        ],
+        ids=range(5),
+    )
+    def test_that_says_it_in_another_type(self, path, arrays, change):
+        about = np.frombuffer(json.dumps(DESCRIPTION).encode(), np.uint8)
+        self.refuse(path, {**arrays, "about": change(about)}, "it does not say what it was trained")
+
+    def test_that_says_too_much(self, path, arrays, monkeypatch):
+        about = np.frombuffer(json.dumps(DESCRIPTION).encode(), np.uint8)
+        monkeypatch.setattr("models.model_file._MOST_BYTES", about.size - 1)
+        self.refuse(path, {**arrays, "about": about}, "it does not say what it was trained on")
 
     @pytest.mark.parametrize("dtype", [np.int32, np.bool_, "U3", "S3"])
     def test_that_holds_no_floating_point_numbers(self, path, arrays, dtype):

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import own_data.sequence_file
-from own_data.sequence_file import fingerprint, read_sequence
+from own_data.mapped_ids import MappedIds
+from own_data.sequence_file import Fingerprint, read_sequence
 from own_data.vocabulary import CharVocabulary, IntegerVocabulary, WordVocabulary
 from support.files import BadFile
 from tests.commands import ROOT
@@ -197,6 +198,13 @@ class TestText:
             read_sequence(path, KINDS[kind]())
         assert str(error.value).startswith(told)
 
+    @pytest.mark.parametrize("space", ["\t", "\v", "\u2003", " \t"])
+    def test_of_numbers_between_any_white_space_may_be_long(self, tmp_path, monkeypatch, space):
+        monkeypatch.setattr(own_data.sequence_file, "_BLOCK", 2**16)
+        path = write(tmp_path / "ids", space.join(["12"] * 600_000))
+        ids = read_sequence(path, IntegerVocabulary())
+        assert len(ids) == 600_000 and (ids == 12).all()
+
     def test_without_white_space_is_no_words_but_may_be_characters(self, tmp_path, monkeypatch):
         monkeypatch.setattr(own_data.sequence_file, "_LONGEST_WORD", 1000)
         path = write(tmp_path / "text", 1010 * "ACGT")
@@ -285,38 +293,46 @@ def test_memory_does_not_grow_with_the_file(tmp_path, kind):
 
 
 class TestFingerprint:
-    def test_tells_length_order_and_tokens_apart(self):
-        word = WordVocabulary(["a", "b", "c"])
-        ids = np.array([0, 1, 2, 1])
-        seen = {fingerprint(ids, word)}
-        for other in ([0, 1, 2], [0, 1, 1, 2], [0, 1, 2, 1, 0]):
-            seen.add(fingerprint(np.array(other), word))
-        seen.add(fingerprint(ids, WordVocabulary(["a", "b", "d"])))
-        assert len(seen) == 5
-        assert fingerprint(ids, word).startswith("of 4 tokens with fingerprint ")
+    def of(self, path, vocabulary):
+        seen = Fingerprint()
+        read_sequence(path, vocabulary, seen)
+        return seen.of(vocabulary)
 
-    def test_does_not_depend_on_the_type(self):
-        vocabulary = IntegerVocabulary()
+    def test_tells_length_order_and_tokens_apart(self, tmp_path):
+        texts = "a b c b", "a b c", "a b b c", "a b c b a", "a b d b"
+        seen = [self.of(write(tmp_path / "text", text), WordVocabulary()) for text in texts]
+        assert len(set(seen)) == 5
+        assert seen[0].startswith("of 4 tokens with fingerprint ")
+
+    @pytest.mark.parametrize("small", [0, 2**26])
+    def test_does_not_depend_on_the_type_nor_on_where_it_is_cut(self, tmp_path, monkeypatch, small):
+        monkeypatch.setattr(own_data.sequence_file, "_SMALL", small)
         ids = np.arange(100)
-        dtypes = ["u1", ">i2", "<i4", "<u8"]
-        assert len({fingerprint(ids.astype(dtype), vocabulary) for dtype in dtypes}) == 1
+        seen = {self.of(write(tmp_path / "ids", " ".join(map(str, ids))), IntegerVocabulary())}
+        for dtype, block in ("u1", 7), (">i2", 64), ("<i4", 99), ("<u8", 1000):
+            monkeypatch.setattr(own_data.sequence_file, "_BLOCK", block)
+            path = write(tmp_path / "ids.npy", ids.astype(dtype))
+            seen.add(self.of(path, IntegerVocabulary()))
+        assert len(seen) == 1
 
-    @pytest.mark.parametrize("index", [0, 1_234_567, 4_000_000, -1])
-    def test_is_of_every_id_up_to_four_million(self, index):
-        ids = np.zeros(4_000_001, np.uint8)
-        before = fingerprint(ids, IntegerVocabulary())
-        ids[index] = 1
-        assert fingerprint(ids, IntegerVocabulary()) != before
+    @pytest.mark.parametrize("kind", ["array", "mapped array", "text"])
+    def test_covers_every_id_of_a_long_sequence(self, tmp_path, monkeypatch, kind):
+        """The one that is changed lay between the 64 blocks that an earlier version read."""
+        monkeypatch.setattr(
+            own_data.sequence_file, "_SMALL", 0 if kind == "mapped array" else 2**26
+        )
+        seen = set()
+        for id_ in 48, 49:
+            ids = np.full(10_000_001, 48, np.uint8)
+            ids[100_000] = id_
+            content, vocabulary = ids, IntegerVocabulary()
+            if kind == "text":
+                content, vocabulary = ids.tobytes(), CharVocabulary("01")
+            seen.add(self.of(write(tmp_path / "data", content), vocabulary))
+        assert len(seen) == 2
 
-    def test_of_a_long_sequence_is_of_a_part(self):
-        reads = []
-
-        class Long(np.ndarray):
-            def __getitem__(self, key):
-                reads.append(key)
-                return super().__getitem__(key)
-
-        ids = np.zeros(50_000_000, np.uint8).view(Long)
-        fingerprint(ids, IntegerVocabulary())
-        assert sum(part.stop - part.start for part in reads) <= 64 * 65_536
-        assert reads[0].start == 0 and reads[-1].stop == len(ids)
+    def test_is_taken_while_the_ids_are_checked(self, tmp_path, monkeypatch):
+        """A second pass would read the map."""
+        monkeypatch.setattr(own_data.sequence_file, "_SMALL", 0)
+        monkeypatch.setattr(MappedIds, "__getitem__", lambda *_: pytest.fail("read again"))
+        self.of(write(tmp_path / "ids.npy", np.arange(9)), IntegerVocabulary())

@@ -11,7 +11,7 @@ from own_data.vocabulary import (
     CharVocabulary,
     IntegerVocabulary,
     WordVocabulary,
-    from_json,
+    described,
     to_json,
 )
 
@@ -149,13 +149,13 @@ class TestAsJson:
 
     @pytest.mark.parametrize("vocabulary", [CharVocabulary("a\nb"), WordVocabulary(["to", "be"])])
     def test_comes_back(self, vocabulary):
-        again = from_json(to_json(vocabulary), len(vocabulary))
+        again = described(json.loads(to_json(vocabulary)), len(vocabulary))
         assert type(again) is type(vocabulary)
         assert again.tokens() == vocabulary.tokens()
         assert again.decode([1, 0]) == vocabulary.decode([1, 0])
 
     def test_of_integers_comes_back_with_the_models_size(self):
-        assert len(from_json(to_json(IntegerVocabulary()), 12)) == 12
+        assert len(described(json.loads(to_json(IntegerVocabulary())), 12)) == 12
 
     @pytest.mark.parametrize(
         "text",
@@ -176,4 +176,4 @@ class TestAsJson:
     )
     def test_that_is_no_vocabulary_of_the_size_is_refused(self, text):
         with pytest.raises(ValueError):
-            from_json(text, 2)
+            described(json.loads(text), 2)

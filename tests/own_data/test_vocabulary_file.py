@@ -1,4 +1,4 @@
-import json
+"""The file beside a model of version 1."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from own_data.vocabulary import (
     IntegerVocabulary,
     WordVocabulary,
     load_vocabulary,
-    save_vocabulary,
+    to_json,
     vocabulary_path,
 )
 from support.files import BadFile
@@ -18,28 +18,17 @@ def model(tmp_path):
     return str(tmp_path / "lstm_simple_sequence.model")
 
 
-def test_lies_beside_the_model(model, tmp_path):
-    save_vocabulary(model, CharVocabulary("ab"))
-    assert [path.name for path in tmp_path.iterdir()] == ["lstm_simple_sequence.vocab.json"]
-    content = (tmp_path / "lstm_simple_sequence.vocab.json").read_text(encoding="utf-8")
-    assert json.loads(content) == {"kind": "char", "tokens": ["a", "b"]}
-
-
 @pytest.mark.parametrize(
     "vocabulary", [CharVocabulary("\u00e9\n"), WordVocabulary(["\n", "be"]), IntegerVocabulary(2)]
 )
-def test_comes_back(model, vocabulary):
-    save_vocabulary(model, vocabulary)
+def test_is_read(model, tmp_path, vocabulary):
+    path = tmp_path / "lstm_simple_sequence.vocab.json"
+    path.write_text(to_json(vocabulary), encoding="utf-8")
     again = load_vocabulary(model, 2)
     assert type(again) is type(vocabulary) and again.tokens() == vocabulary.tokens()
 
 
-def test_of_a_model_before_is_taken_away(model, tmp_path):
-    """Else numbers would be printed as that model's characters."""
-    save_vocabulary(model, CharVocabulary("ab"))
-    save_vocabulary(model, None)
-    assert list(tmp_path.iterdir()) == []
-    save_vocabulary(model, None)
+def test_need_not_be(model):
     assert load_vocabulary(model, 2) is None
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from own_data.sequence_file import Fingerprint
 from simple_sequence.simple_sequence_dataset import get_shuffled_runs, get_simple_sequence
 from support.command_line import CommandError, UsageError
 from training.data import read_data
@@ -92,6 +93,13 @@ class TestWhatASnapshotIsBoundTo:
     def test_is_the_content_and_not_the_path(self, read):
         assert read("--data numbers").fixed == read("--data numbers.npy").fixed
 
+    def test_is_known_to_rank_0(self, read, monkeypatch):
+        """The others read the ids and do not take the time for a fingerprint."""
+        monkeypatch.setattr("training.data.here.rank", 1)
+        monkeypatch.setattr(Fingerprint, "add", lambda *_: pytest.fail("taken"))
+        data = read("--data numbers --valid more")
+        assert data.fixed["--data"] == data.fixed["--valid"] == ""
+
     @pytest.mark.parametrize(
         ("options", "option"),
         [
@@ -167,9 +175,10 @@ class TestRefused:
         for word in words:
             assert word in str(error.value)
 
-    def test_a_disk_without_room_for_the_ids(self, read, monkeypatch, tmp_path):
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    @pytest.mark.parametrize("place", ["/dev/full", "nowhere/file"])
+    def test_a_disk_without_room_for_the_ids(self, read, monkeypatch, place):
+        monkeypatch.setattr("tempfile.TemporaryFile", lambda: open(place, "w+b"))  # noqa: SIM115
         with pytest.raises(CommandError) as error:
             read("--data text --tokens char")
         assert "--data: the ids of text cannot be written into a temporary file" in str(error.value)
-        assert "TMPDIR" in str(error.value)
+        assert "TMPDIR" in str(error.value) and ".npy" in str(error.value)
