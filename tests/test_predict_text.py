@@ -160,8 +160,7 @@ class TestWriting:
         words = [CLIPBOARD, "\x9b2J", "a\x7f\b", "\n", "\u00ef"]
         model = random_model("rnn", len(words))
         path = tmp_path / f"\x9b{CLIPBOARD}.model"
-        save_npz(str(path), model)
-        save_vocabulary(str(path), WordVocabulary(words))
+        save_model(str(path), model, Trained("own data", WordVocabulary(words)))
         options = ["-m", path.name, "--prime", " ".join(words), "--page", f"{CLIPBOARD}.html"]
         code, text, err = predict(tmp_path, *options)
         assert (code, err) == (0, "") and text.endswith(f"Written: {CLIPBOARD}.html\n")
