@@ -184,7 +184,8 @@ def keeps_place(model: Model) -> float:
                 so_far.append(as_array(getattr(link, name)))
         # In two windows, the second without the decided columns.
         held = [xp.concatenate(so_far) for so_far in at_end]
-        rows, going = run, np.arange(len(run))
+        rows = run
+        going: NDArray[np.integer] = np.arange(len(run))
         as_expected = np.ones(column.shape, bool)
         half = len(told) // 2
         for steps in (slice(half), slice(half, None)):

@@ -71,7 +71,7 @@ def dropout_mask(
 @functools.lru_cache
 def _hash_of_layer(seed: int, layer: int) -> NdArray:
     """What all masks of a layer begin with, of shape ``()``."""
-    place = np.zeros((), np.uint32)
+    place: NdArray = np.zeros((), np.uint32)
     for number in seed, layer:
         place = _mix(place[None] ^ np.uint32(number % 2**32))[0, ...]
     return place
