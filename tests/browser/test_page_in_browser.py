@@ -14,7 +14,7 @@ from counting.lies import Answer, changed_runs, other_numbers, read_lies
 from counting.scores import periods
 from models import ARCHS
 from models.generation import generate
-from models.model_file import load_model
+from models.model_file import load_model, save_model
 
 pytestmark = pytest.mark.browser
 each_arch = pytest.mark.parametrize("arch", ARCHS)
@@ -160,6 +160,17 @@ def test_who_has_learnt_no_order_makes_no_mistake_in_it(opened, browser):
         """
     )
     assert mistakes == [False] * 8 + [True, False, True]
+
+
+def test_an_older_file_does_not_say_in_which_order(browser, tmp_path):
+    save_model(str(tmp_path / "old.model"), ARCHS["rnn"](10, 5))
+    page = tmp_path / "counter.html"
+    assert (
+        predict_simple_sequence.main(["-m", str(tmp_path / "old.model"), "--page", str(page)]) == 0
+    )
+    browser.get(page.as_uri())
+    assert "its older file does not say in which order" in text_of(browser, "about")
+    assert browser.execute_script("return sequence.ordered") is None
 
 
 def test_numbers_can_be_typed_and_wrong_ones_are_refused(opened, browser):
