@@ -186,14 +186,21 @@ class Snapshot(Extension):
         """Path of the last snapshot that led here."""
         return max({self._resumed, *self._own})[1] or None
 
-    def advice(self) -> str:
-        """The last good snapshot, for a user whose training has failed; empty if there is none."""
-        good = [
-            path
+    def advice(self, diverged: bool = False) -> str:
+        """What to tell a user whose training has failed; empty if there is no snapshot.
+
+        Args:
+            diverged (bool): numbers are no longer finite, so the newest snapshot may not be good.
+        """
+        found = [
+            (number, path)
             for number, path in sorted({self._resumed, *self._own})
-            if number <= self._confirmed and os.path.exists(path)
+            if os.path.exists(path)
         ]
-        return f"; the last good snapshot is {good[-1]}" if good else ""
+        good = [path for number, path in found if number <= self._confirmed or not diverged]
+        if good:
+            return f"; the last good snapshot is {good[-1]}"
+        return f"; the last snapshot is {found[-1][1]}, whose next update fails" if found else ""
 
     def on_error(
         self, trainer: Trainer, exception: Exception, traceback: TracebackType | None
@@ -235,12 +242,14 @@ class Snapshot(Extension):
         with one update, which is then undone. Those that cannot be used are passed over, and named.
 
         Raises:
-            CommandError: if a snapshot cannot be read: it may be the newest.
+            CommandError: if a snapshot cannot be read: it may be the newest; or if none is good.
             OSError: if a folder cannot be listed.
         """
         others: Counter[tuple[str, str]] = Counter()
         candidates = self._candidates(trainer, others, explain)
+        tried = 0
         while found := here.once(next, candidates, None):
+            tried += 1
             path, _, arrays = found
             if here.rank:
                 restore(arrays, trainer)
@@ -250,6 +259,11 @@ class Snapshot(Extension):
                 break
             here.once(print, f"Passed over {path}: the next update from it is not finite")
         here.once(_show_others, others)
+        if found is None and tried:
+            raise CommandError(
+                f"from no snapshot in {trainer.out} does the next update keep all numbers finite; "
+                "a smaller learning rate may help"
+            )
         if found is None:
             here.once(print, f"No snapshot to resume from in {trainer.out}, starting afresh")
             return

@@ -21,6 +21,7 @@ from chainer.serializers import save_npz
 from models import RNN
 from support.files import read_arrays, write_arrays
 from tests.commands import ROOT
+from tests.trainings import listing
 
 SMALL = ["-u", "6", "--repeat", "6", "-b", "3", "-l", "7", "-e", "1"]
 
@@ -100,9 +101,9 @@ def folder(tmp_path_factory):
 
 
 def check(script, folder, arguments, exit_code, words):
-    before = {str(path): path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+    before = listing(folder)
     code, err = run_here(script, folder, arguments)
-    after = {str(path): path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+    after = listing(folder)
     assert code == exit_code, err
     (line,) = err.splitlines()
     assert line.startswith(f"{script}: error: ")

@@ -138,7 +138,7 @@ def naming_the_last_snapshot(snapshot: Snapshot) -> Iterator[None]:
         raise CommandError(f"{error}{snapshot.advice()}") from error
     except NotFinite as error:
         raise CommandError(
-            f"{error}{snapshot.advice()}; a smaller --lr or --gradclip may help"
+            f"{error}{snapshot.advice(diverged=True)}; a smaller --lr or --gradclip may help"
         ) from error
     except OSError as error:
         if error.filename is None:

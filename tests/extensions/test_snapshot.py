@@ -83,11 +83,14 @@ class TestSaving:
     def test_says_where_the_last_one_is(self, tmp_path):
         _, snapshot = train(tmp_path, every=5)
         assert snapshot.last == str(tmp_path / "snapshot_iter_12")
-        assert snapshot.advice() == f"; the last good snapshot is {tmp_path}/snapshot_iter_10"
+        assert (
+            snapshot.advice(diverged=True)
+            == f"; the last good snapshot is {tmp_path}/snapshot_iter_10"
+        )
 
     def test_says_nothing_of_where_there_is_none(self, tmp_path):
         _, snapshot = training(tmp_path)
-        assert snapshot.advice() == ""
+        assert snapshot.advice(diverged=True) == ""
 
     def test_that_fails_is_an_error_and_leaves_the_last_one(self, tmp_path, monkeypatch):
         trainer, snapshot = training(tmp_path)
@@ -147,14 +150,16 @@ class TestGood:
         trainer.extend(FiniteLoss())
         advice = {}
         trainer.extend(
-            lambda trainer: advice.update({trainer.updater.iteration: snapshot.advice()}),
+            lambda trainer: advice.update(
+                {trainer.updater.iteration: snapshot.advice(diverged=True)}
+            ),
             name="advice",
             trigger=(1, "iteration"),
             priority=-1000,
         )
         trainer.run()
         good = "; the last good snapshot is " + str(tmp_path / "snapshot_iter_")
-        assert advice[5] == ""
+        assert advice[5] == good.replace("last good", "last") + "5, whose next update fails"
         assert advice[6] == advice[9] == advice[10] == f"{good}5"
         assert advice[11] == f"{good}10"
 
@@ -174,14 +179,20 @@ class TestGood:
         with pytest.raises(NotFinite, match=r"is not finite after iteration 9$"):
             trainer.run(show_loop_exception_msg=False)
         assert iterations(tmp_path) == [4, 8]
-        assert snapshot.advice() == f"; the last good snapshot is {tmp_path}/snapshot_iter_4"
+        assert (
+            snapshot.advice(diverged=True)
+            == f"; the last good snapshot is {tmp_path}/snapshot_iter_4"
+        )
 
     def test_is_what_led_to_the_one_resumed(self, tmp_path):
         train(tmp_path, every=4)
         trainer, snapshot = training(tmp_path, epochs=3)
         snapshot.resume(str(tmp_path / "snapshot_iter_12"), trainer)
         snapshot.initialize(trainer)
-        assert snapshot.advice() == f"; the last good snapshot is {tmp_path}/snapshot_iter_8"
+        assert (
+            snapshot.advice(diverged=True)
+            == f"; the last good snapshot is {tmp_path}/snapshot_iter_8"
+        )
         assert snapshot.last == str(tmp_path / "snapshot_iter_12")
 
 
@@ -287,4 +298,7 @@ class TestAdvice:
     def test_names_no_snapshot_that_is_gone(self, tmp_path):
         _, snapshot = train(tmp_path)
         (tmp_path / "snapshot_iter_11").unlink()
-        assert snapshot.advice() == f"; the last good snapshot is {tmp_path}/snapshot_iter_10"
+        assert (
+            snapshot.advice(diverged=True)
+            == f"; the last good snapshot is {tmp_path}/snapshot_iter_10"
+        )

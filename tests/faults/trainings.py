@@ -65,11 +65,11 @@ class File(io.BufferedRandom):
 original_open = open
 
 def new_open(path, mode="r", *rest, **options):
-    if mode != "w+b":
+    if mode != "x+b":
         return original_open(path, mode, *rest, **options)
     if strike("open"):
         fail()
-    return File(io.FileIO(path, "w+"))
+    return File(io.FileIO(path, "x+"))
 
 builtins.open = new_open
 before(os, "fsync")
